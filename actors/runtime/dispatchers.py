@@ -1,0 +1,387 @@
+"""Who drains the inboxes: one asyncio loop for all actors, or pykka's own thread for each.
+
+Both keep pykka's contract (`tell`, `ask`, `ActorRegistry`, the failure hooks), and the same test suite passes on both.
+Read in order: Dispatcher, SharedDispatcher, ThreadDispatcher.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+import pykka
+from pykka._envelope import Envelope
+
+from actors.runtime.typed_actor import TypedActor
+from messages.base import Message
+
+T = TypeVar("T")
+Deliver = Callable[["asyncio.Task[Any]"], None]
+
+MESSAGES_PER_TURN = 500
+"""After so many messages the shared loop looks after its sockets before it goes on."""
+
+
+class Dispatcher(Protocol):
+    """Runs actors and their I/O, and knows when nothing is left to do."""
+
+    def runnable(self, actor_class: type[TypedActor]) -> type[TypedActor]:
+        """Return `actor_class` with this dispatcher's inbox and loop mixed in."""
+        ...
+
+    def post_of(self, actor: TypedActor) -> Callable[[Message], None]:
+        """Return the function that puts a stamped message into the inbox of `actor`."""
+        ...
+
+    def pipe(
+        self,
+        actor: TypedActor,
+        coroutine: Coroutine[object, object, T],
+        on_result: Callable[[T], Message],
+        on_error: Callable[[Exception], Message],
+    ) -> None:
+        """Run slow work; its result is told to `actor`."""
+        ...
+
+    async def until_quiet(self) -> None:
+        """Return when every inbox is empty and no I/O is under way."""
+        ...
+
+    async def close(self) -> None:
+        """Stop what still runs."""
+        ...
+
+
+class SharedInbox:
+    """A plain queue. `post` is for the loop's own thread, `put` (pykka's) for any."""
+
+    __slots__ = ("_dispatcher", "_pending", "actor", "items", "scheduled")
+
+    def __init__(self, dispatcher: SharedDispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._pending: dict[str, Message] = {}
+        self.items: deque[Any] = deque()
+        self.scheduled = False
+        self.actor: TypedActor | None = None
+
+    def post(self, message: Message) -> None:
+        """Queue a message said on the loop."""
+        if message.conflates:
+            key = message.conflation_key()
+            earlier = self._pending.get(key)
+            if earlier is not None:
+                self._pending[key] = earlier.merged_with(message)
+                return
+            self._pending[key] = message
+            self.items.append(key)
+        else:
+            self.items.append(message)
+        if not self.scheduled:
+            self.scheduled = True
+            self._dispatcher.schedule(self)
+
+    def take(self) -> Any:
+        """Return the next item; for conflated messages, all that was said since the last one."""
+        item = self.items.popleft()
+        if type(item) is str:
+            merged = self._pending.pop(item)
+            return merged
+        return item
+
+    def put(self, envelope: Envelope[Any], /) -> None:
+        """Queue what `ActorRef.tell` and `ask` hand in, from whatever thread."""
+        self._dispatcher.call_on_loop(self._put, envelope)
+
+    def _put(self, envelope: Envelope[Any]) -> None:
+        self.items.append(envelope)
+        if not self.scheduled:
+            self.scheduled = True
+            self._dispatcher.schedule(self)
+
+    def get(self) -> Envelope[Any]:
+        """Return the next item as pykka knows it; its teardown drains a dead actor's inbox this way."""
+        item = self.take()
+        return item if isinstance(item, Envelope) else Envelope(item)
+
+    def empty(self) -> bool:
+        """Say whether nothing waits."""
+        return not self.items
+
+    def qsize(self) -> int:
+        """Return how many items wait."""
+        return len(self.items)
+
+
+class SharedDispatcher:
+    """All actors on one asyncio loop: a message costs a function call, not a thread switch.
+
+    With `ordered_io` the results of I/O are told in the order in which the I/O was started, whatever finishes
+    first, and only when every inbox is empty: this makes a replay repeatable to the digit.
+    """
+
+    def __init__(self, *, ordered_io: bool) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._thread_id = threading.get_ident()
+        self._ordered_io = ordered_io
+        self._ready: deque[SharedInbox] = deque()
+        self._draining = False
+        self._wake_is_set = False
+        self._io: deque[tuple[asyncio.Task[Any], Deliver]] = deque()
+        self._free_io: set[asyncio.Task[Any]] = set()
+
+    def runnable(self, actor_class: type[TypedActor]) -> type[TypedActor]:
+        """Return `actor_class` with an inbox that this loop drains."""
+        dispatcher = self
+
+        class SharedActor(actor_class):  # type: ignore[valid-type,misc]
+            def _create_actor_inbox(self) -> SharedInbox:  # type: ignore[override]
+                return SharedInbox(dispatcher)
+
+            def _create_future(self) -> pykka.Future[Any]:  # type: ignore[override]
+                return pykka.ThreadingFuture()
+
+            def _start_actor_loop(self) -> None:
+                self.actor_inbox.actor = self
+                self._actor_loop_setup()
+
+        SharedActor.__name__ = SharedActor.__qualname__ = actor_class.__name__
+        return SharedActor
+
+    def post_of(self, actor: TypedActor) -> Callable[[Message], None]:
+        """Return the inbox's own `post`: no detour."""
+        inbox: SharedInbox = actor.actor_inbox  # type: ignore[assignment]
+        return inbox.post
+
+    def schedule(self, inbox: SharedInbox) -> None:
+        """Note that this inbox has something to read."""
+        self._ready.append(inbox)
+        if not self._draining and not self._wake_is_set:
+            self._wake_is_set = True
+            self._loop.call_soon(self._wake)
+
+    def call_on_loop(self, function: Callable[[Any], None], argument: Any) -> None:
+        """Call `function(argument)` on the loop's thread, at once when we are on it."""
+        if threading.get_ident() == self._thread_id:
+            function(argument)
+        else:
+            self._loop.call_soon_threadsafe(function, argument)
+
+    def _wake(self) -> None:
+        self._wake_is_set = False
+        self.drain(MESSAGES_PER_TURN)
+        if self._ready and not self._wake_is_set:
+            self._wake_is_set = True
+            self._loop.call_soon(self._wake)
+
+    def drain(self, messages_max: int = sys.maxsize) -> None:
+        """Handle messages until every inbox is empty or `messages_max` have been handled."""
+        ready = self._ready
+        self._draining = True
+        try:
+            while ready and messages_max > 0:
+                inbox = ready.popleft()
+                messages_max -= self._read(inbox)
+                if inbox.items:
+                    ready.append(inbox)
+                else:
+                    inbox.scheduled = False
+        finally:
+            self._draining = False
+
+    def _read(self, inbox: SharedInbox) -> int:
+        """Let one actor handle what waits for it now. Returns how many messages that was."""
+        actor = inbox.actor
+        waiting = len(inbox.items)
+        if actor is None or actor.actor_stopped.is_set():
+            inbox.items.clear()
+            return waiting
+        if waiting > actor.statistics.depth_max:
+            actor.statistics.depth_max = waiting
+        handle = actor.handle
+        for _ in range(waiting):
+            item = inbox.take()
+            try:
+                if type(item) is Envelope:
+                    self._answer(actor, item)
+                else:
+                    handle(item)
+            except Exception:  # pykka's own contract: an unexpected exception stops the actor, and is told.
+                actor._handle_failure(*sys.exc_info())
+                actor.on_failure(*sys.exc_info())
+            if actor.actor_stopped.is_set():
+                actor._actor_loop_teardown()
+                return waiting
+        return waiting
+
+    def _answer(self, actor: TypedActor, envelope: Envelope[Any]) -> None:
+        """Handle what came by `tell` or `ask`; whoever asked gets the result or the exception."""
+        try:
+            result = actor._handle_receive(envelope.message)
+        except Exception:
+            if envelope.reply_to is None:
+                raise
+            envelope.reply_to.set_exception()
+        else:
+            if envelope.reply_to is not None:
+                envelope.reply_to.set(result)
+
+    def pipe(
+        self,
+        actor: TypedActor,
+        coroutine: Coroutine[object, object, T],
+        on_result: Callable[[T], Message],
+        on_error: Callable[[Exception], Message],
+    ) -> None:
+        """Run slow work on the loop; its result is told to `actor`."""
+        task: asyncio.Task[T] = self._loop.create_task(coroutine)  # type: ignore[arg-type]
+        deliver = _delivery(actor, on_result, on_error)
+        if self._ordered_io:
+            self._io.append((task, deliver))
+            return
+        self._free_io.add(task)
+        task.add_done_callback(self._free_io.discard)
+        task.add_done_callback(deliver)
+
+    async def until_quiet(self) -> None:
+        """Drain, take the next I/O result, drain again, until neither is left."""
+        while True:
+            self.drain()
+            if self._io:
+                task, deliver = self._io[0]
+                await asyncio.wait((task,))
+                self._io.popleft()
+                deliver(task)
+            elif self._free_io:
+                await asyncio.wait(self._free_io, return_when=asyncio.FIRST_COMPLETED)
+            elif not self._ready:
+                return
+
+    async def close(self) -> None:
+        """Cancel the I/O that is still under way."""
+        tasks = [task for task, _deliver in self._io] + list(self._free_io)
+        await _cancel(tasks)
+        self._io.clear()
+
+
+class ThreadDispatcher:
+    """A thread for each actor: pykka's ThreadingActor, as it is. I/O still runs on the asyncio loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._thread_id = threading.get_ident()
+        # One token for each message that is queued or being handled. Appending and popping are atomic,
+        # and whoever says something while handling appends before its own token goes: empty means quiet.
+        self._tokens: deque[None] = deque()
+        self._free_io: set[asyncio.Task[Any]] = set()
+        self._changed = asyncio.Event()
+
+    def runnable(self, actor_class: type[TypedActor]) -> type[TypedActor]:
+        """Return `actor_class` on top of pykka's ThreadingActor."""
+        dispatcher = self
+
+        class ThreadedActor(actor_class, pykka.ThreadingActor):  # type: ignore[valid-type,misc]
+            use_daemon_thread = True
+
+            def _handle_receive(self, message: Any) -> Any:
+                statistics = self.statistics
+                statistics.depth_max = max(statistics.depth_max, self.mailbox_depth() + 1)
+                try:
+                    return super()._handle_receive(message)
+                except Exception as error:
+                    self.ports.report_failure(self.role, error)
+                    raise
+                finally:
+                    if isinstance(message, Message):
+                        dispatcher.done()
+
+            def on_failure(self, *_exception: Any) -> None:
+                """The failure has been reported already, before the message counted as done."""
+
+        ThreadedActor.__name__ = ThreadedActor.__qualname__ = actor_class.__name__
+        return ThreadedActor
+
+    def post_of(self, actor: TypedActor) -> Callable[[Message], None]:
+        """Return a function that tells `actor`, unless it has stopped."""
+        ref = actor.actor_ref
+        inbox = actor.actor_inbox
+        tokens = self._tokens
+
+        def post(message: Message) -> None:
+            if ref.is_alive():
+                tokens.append(None)
+                inbox.put(Envelope(message))
+
+        return post
+
+    def done(self) -> None:
+        """Take one token away; tell the loop when it was the last."""
+        if self._tokens:
+            self._tokens.pop()
+        if not self._tokens:
+            self._loop.call_soon_threadsafe(self._changed.set)
+
+    def pipe(
+        self,
+        actor: TypedActor,
+        coroutine: Coroutine[object, object, T],
+        on_result: Callable[[T], Message],
+        on_error: Callable[[Exception], Message],
+    ) -> None:
+        """Run slow work on the loop; its result is told to `actor`."""
+        deliver = _delivery(actor, on_result, on_error)
+        self._tokens.append(None)
+        self._loop.call_soon_threadsafe(self._start, coroutine, deliver)
+
+    def _start(self, coroutine: Coroutine[Any, Any, Any], deliver: Deliver) -> None:
+        task = self._loop.create_task(coroutine)
+        self._free_io.add(task)
+
+        def finish(task: asyncio.Task[Any]) -> None:
+            self._free_io.discard(task)
+            deliver(task)
+            self.done()
+
+        task.add_done_callback(finish)
+
+    async def until_quiet(self) -> None:
+        """Wait until the last token is gone."""
+        while self._tokens:
+            self._changed.clear()
+            if self._tokens:
+                await self._changed.wait()
+
+    async def close(self) -> None:
+        """Cancel the I/O that is still under way."""
+        await _cancel(list(self._free_io))
+
+
+def _delivery(
+    actor: TypedActor, on_result: Callable[[T], Message], on_error: Callable[[Exception], Message]
+) -> Deliver:
+    """Return what turns a finished task into a message to `actor`."""
+    proposal_id = actor._handling.proposal_id
+    caused_by = actor._handling.id
+
+    def deliver(task: asyncio.Task[Any]) -> None:
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is None:
+            message = on_result(task.result())
+        elif isinstance(error, Exception):
+            message = on_error(error)
+        else:
+            raise error
+        actor.tell_self(message, proposal_id, caused_by)
+
+    return deliver
+
+
+async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

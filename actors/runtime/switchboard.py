@@ -1,0 +1,110 @@
+"""The switchboard: the type of a message is its address.
+
+Built once from what the actors declare. A command or a query has exactly one receiver, an event any number;
+what nobody hears, or two would obey, is an error before the first message passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import count
+
+import attrs
+from loguru import logger
+
+from actors.runtime.typed_actor import Recover, TypedActor
+from messages.base import Command, Event, Message, ProposalId, Query, stamp
+
+
+class WiringError(TypeError):
+    """The declarations of the actors do not fit together."""
+
+
+@attrs.frozen
+class Declaration:
+    """What one actor hears and says."""
+
+    role: str
+    accepts: frozenset[type[Message]]
+    emits: frozenset[type[Message]]
+
+
+def check_wiring(declarations: Iterable[Declaration], spoken_outside: frozenset[type[Message]]) -> None:
+    """Raise WiringError unless every message has the receivers its kind demands.
+
+    `spoken_outside` are the messages that timers, I/O, the prices and people put in.
+    """
+    everyone = list(declarations)
+    said = spoken_outside.union(*(declaration.emits for declaration in everyone))
+    heard: dict[type[Message], list[str]] = {}
+    for declaration in everyone:
+        for kind in declaration.accepts:
+            heard.setdefault(kind, []).append(declaration.role)
+    for kind in sorted(said, key=lambda kind: kind.__name__):
+        receivers = heard.get(kind, [])
+        if issubclass(kind, Command | Query) and len(receivers) != 1 and kind is not Recover:
+            raise WiringError(f"{kind.__name__} needs exactly one receiver, has {receivers or 'none'}")
+        if issubclass(kind, Event) and not receivers:
+            raise WiringError(f"nobody hears {kind.__name__}")
+
+
+Post = Callable[[Message], None]
+
+
+class Switchboard:
+    """Carries each message to the inboxes of those who declared to hear its type."""
+
+    def __init__(self) -> None:
+        self._ids = count(1)
+        self._routes: dict[type[Message], tuple[Post, ...]] = {}
+        self._posts: dict[str, Post] = {}
+        self._levels: dict[type[Message], str | None] = {}
+        self._taps: tuple[Callable[[Message], None], ...] = ()
+        self.routed = 0
+
+    def connect(self, actors: Mapping[str, TypedActor], post_of: Callable[[TypedActor], Post]) -> None:
+        """Introduce the actors to each other; again after one was restarted."""
+        self._posts = {role: post_of(actor) for role, actor in actors.items()}
+        routes: dict[type[Message], list[Post]] = {}
+        for role, actor in actors.items():
+            for kind in sorted(actor.accepts, key=lambda kind: kind.__name__):
+                routes.setdefault(kind, []).append(self._posts[role])
+        self._routes = {kind: tuple(posts) for kind, posts in routes.items()}
+        self._levels = {kind: kind.log_level for kind in routes}
+
+    def route(self, message: Message, caused_by: int, proposal_id: ProposalId | None) -> None:
+        """Stamp the message, log it once if it matters, and put it into every inbox that wants it."""
+        kind = type(message)
+        stamp(message, next(self._ids), caused_by, proposal_id)
+        self.routed += 1
+        if self._levels.get(kind) is not None:
+            self._log(message)
+        for tap in self._taps:
+            tap(message)
+        for post in self._routes[kind]:
+            post(message)
+
+    def deliver(self, actor: TypedActor, message: Message, caused_by: int, proposal_id: ProposalId | None) -> None:
+        """Put a message into one actor's own inbox: a timer's, or the result of its I/O."""
+        stamp(message, next(self._ids), caused_by, proposal_id)
+        self.routed += 1
+        for tap in self._taps:
+            tap(message)
+        post = self._posts.get(actor.role)
+        if post is not None:
+            post(message)
+
+    def tap(self, listener: Callable[[Message], None]) -> None:
+        """Show every message that passes to `listener`, which must be quick and must not fail."""
+        self._taps = (*self._taps, listener)
+
+    def untap(self, listener: Callable[[Message], None]) -> None:
+        """Stop showing messages to `listener`."""
+        self._taps = tuple(tap for tap in self._taps if tap is not listener)
+
+    def _log(self, message: Message) -> None:
+        level = type(message).log_level
+        if level is not None:
+            logger.bind(
+                correlation_id=message.proposal_id or "-", message_id=message.id, caused_by=message.caused_by
+            ).log(level, "{}", message)

@@ -1,0 +1,194 @@
+"""What is committed together. Each Record* is one unit: it is never split over two transactions."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import ClassVar
+
+import attrs
+
+from messages.base import Command, Event, OrderId, ProposalId, TradeId
+from messages.bus import PublicEvent
+from messages.orders import Fill, Order
+from messages.positions import Position, PositionMark
+from messages.risk import RiskState
+
+
+@attrs.frozen(kw_only=True)
+class RequestRow:
+    """One request of a strategy, as it is kept: a proposal, a cancel or a close, with what became of it."""
+
+    id: ProposalId
+    kind: str
+    """trade, cancel, close or unreadable."""
+    at_us: int
+    symbol: str
+    body: str
+    """The request as JSON, money as strings."""
+    verdict: str
+    """approved, rejected or taken."""
+    codes: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class RecordRequest(Command):
+    """Keep a request that leads to no order of its own: rejected, unreadable, a cancel, a close."""
+
+    request: RequestRow
+    events: tuple[PublicEvent, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class RecordIntent(Command):
+    """Keep an order before it is sent, with the request it came from if it is an entry's first attempt."""
+
+    order: Order
+    request: RequestRow | None = None
+    events: tuple[PublicEvent, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class IntentRecorded(Event):
+    """The intent is committed: it may be sent."""
+
+    order_id: OrderId
+
+
+@attrs.frozen(kw_only=True)
+class RecordOrder(Command):
+    """Keep an order's new state, and append it to its history."""
+
+    order: Order
+    events: tuple[PublicEvent, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class RecordFill(Command):
+    """Keep a fill with the order and the position after it: one transaction."""
+
+    fill: Fill
+    order: Order
+    position: Position
+    events: tuple[PublicEvent, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class RecordPosition(Command):
+    """Keep a position's new state: levels moved, closing begun."""
+
+    position: Position
+    events: tuple[PublicEvent, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class RecordRiskState(Command):
+    """Keep what risk remembers."""
+
+    state: RiskState
+    events: tuple[PublicEvent, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class RecordAlert(Command):
+    """Keep an event that changes no state of its own."""
+
+    events: tuple[PublicEvent, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Snapshot:
+    """The whole book at one instant."""
+
+    at_us: int
+    equity_usd: Decimal
+    realised_usd: Decimal
+    unrealised_usd: Decimal
+    exposure_usd: Decimal
+    marks: tuple[PositionMark, ...]
+
+
+@attrs.frozen(kw_only=True)
+class RecordSnapshots(Command):
+    """Keep photographs of the book; they go by COPY."""
+
+    snapshots: tuple[Snapshot, ...]
+
+
+@attrs.frozen(kw_only=True)
+class RecordProgress(Command):
+    """Keep how far the prices have come, so that a replay resumes there."""
+
+    ticks: int
+    at_us: int
+
+
+RecordUnit = (
+    RecordRequest
+    | RecordIntent
+    | RecordOrder
+    | RecordFill
+    | RecordPosition
+    | RecordRiskState
+    | RecordAlert
+    | RecordSnapshots
+    | RecordProgress
+)
+"""What may be committed."""
+
+
+@attrs.frozen(kw_only=True)
+class RecoveredState:
+    """All that a start needs of the past: what lives, and what must not be done again."""
+
+    orders: tuple[Order, ...] = ()
+    """Every order that is not over, and every order of a position that is not over."""
+    positions: tuple[Position, ...] = ()
+    """Every position that is not over."""
+    fill_ids: tuple[TradeId, ...] = ()
+    """The trade ids already booked for those orders."""
+    requests: tuple[ProposalId, ...] = ()
+    """The newest requests, newest last: the same id again is the same intent."""
+    approved: tuple[RequestRow, ...] = ()
+    """The approved requests behind the orders above: their levels and sizes."""
+    risk: RiskState = RiskState()
+    realised_by_quote: tuple[tuple[str, Decimal], ...] = ()
+    """Net P&L of all positions that are over, by quote currency."""
+    initial_balances: tuple[tuple[str, Decimal], ...] = ()
+    ticks: int = 0
+    at_us: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class LoadJournal(Command):
+    """Read back what a start needs."""
+
+
+@attrs.frozen(kw_only=True)
+class JournalLoaded(Event):
+    """What the journal remembers: every actor takes up its own part."""
+
+    state: RecoveredState
+
+
+@attrs.frozen(kw_only=True)
+class FindRequest(Command):
+    """Was this request handed in before, longer ago than memory reaches?"""
+
+    request_id: ProposalId
+
+
+@attrs.frozen(kw_only=True)
+class JournalStalled(Event):
+    """The database does not take commits: no new intent may leave until JournalResumed."""
+
+    reason: str
+
+    log_level: ClassVar[str | None] = "ERROR"
+
+
+@attrs.frozen(kw_only=True)
+class JournalResumed(Event):
+    """The database takes commits again, and everything that waited is in."""
+
+    log_level: ClassVar[str | None] = "WARNING"

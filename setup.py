@@ -1,0 +1,5 @@
+"""Only for installers that do not read setup.cfg by themselves; everything stands there."""
+
+from setuptools import setup
+
+setup()
