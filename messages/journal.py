@@ -115,14 +115,6 @@ class RecordSnapshots(Command):
     snapshots: tuple[Snapshot, ...]
 
 
-@attrs.frozen(kw_only=True)
-class RecordProgress(Command):
-    """Keep how far the prices have come, so that a replay resumes there."""
-
-    ticks: int
-    at_us: int
-
-
 RecordUnit = (
     RecordRequest
     | RecordIntent
@@ -132,7 +124,6 @@ RecordUnit = (
     | RecordRiskState
     | RecordAlert
     | RecordSnapshots
-    | RecordProgress
 )
 """What may be committed."""
 
@@ -151,12 +142,10 @@ class RecoveredState:
     """The newest requests, newest last: the same id again is the same intent."""
     approved: tuple[RequestRow, ...] = ()
     """The approved requests behind the orders above: their levels and sizes."""
-    risk: RiskState = RiskState()
+    risk: RiskState = attrs.field(factory=RiskState)
     realised_by_quote: tuple[tuple[str, Decimal], ...] = ()
     """Net P&L of all positions that are over, by quote currency."""
     initial_balances: tuple[tuple[str, Decimal], ...] = ()
-    ticks: int = 0
-    at_us: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -169,13 +158,6 @@ class JournalLoaded(Event):
     """What the journal remembers: every actor takes up its own part."""
 
     state: RecoveredState
-
-
-@attrs.frozen(kw_only=True)
-class FindRequest(Command):
-    """Was this request handed in before, longer ago than memory reaches?"""
-
-    request_id: ProposalId
 
 
 @attrs.frozen(kw_only=True)

@@ -33,6 +33,8 @@ class Tick(Command):
     symbol: Symbol
     price_quote: Decimal
     at_us: int
+    sequence: int
+    """Its place in the stream of all ticks, from 1: a replay resumes behind the last one that is safe."""
 
 
 @attrs.frozen(kw_only=True)
@@ -44,6 +46,7 @@ class PriceMoved(Event):
     low_quote: Decimal
     high_quote: Decimal
     at_us: int
+    sequence: int
 
     conflates: ClassVar[bool] = True
 
@@ -59,6 +62,7 @@ class PriceMoved(Event):
             low_quote=min(self.low_quote, later.low_quote),
             high_quote=max(self.high_quote, later.high_quote),
             at_us=later.at_us,
+            sequence=later.sequence,
         )
 
 

@@ -19,7 +19,6 @@ from messages.journal import (
     RecordIntent,
     RecordOrder,
     RecordPosition,
-    RecordProgress,
     RecordRequest,
     RecordRiskState,
     RecordSnapshots,
@@ -105,7 +104,6 @@ ToJournal = (
     | RecordRiskState
     | RecordAlert
     | RecordSnapshots
-    | RecordProgress
 )
 
 OrderInbox = (
@@ -172,7 +170,6 @@ MarketInbox = Tick | GetPrice
 MarketOutbox = PriceMoved | PriceReported
 
 EventBusInbox = EventsCommitted | Subscribe | Unsubscribe | TradingStateChanged
-EventBusOutbox = EventsCommitted
 
 SupervisorInbox = (
     StartEngine | JournalLoaded | OrdersReconciled | DrainEngine | ActorFailed | ExchangeAlert | JournalStalled

@@ -111,7 +111,7 @@ class ChangeProtection(Command):
 
 @attrs.frozen(kw_only=True)
 class ReviewTrade(Command):
-    """May this trade happen, at what size and leverage?"""
+    """Ask risk whether this trade may happen, at what size and leverage."""
 
     proposal: TradeProposal
     price_quote: Decimal

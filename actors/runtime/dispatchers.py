@@ -199,8 +199,7 @@ class SharedDispatcher:
         if actor is None or actor.actor_stopped.is_set():
             inbox.items.clear()
             return waiting
-        if waiting > actor.statistics.depth_max:
-            actor.statistics.depth_max = waiting
+        actor.statistics.depth_max = max(actor.statistics.depth_max, waiting)
         handle = actor.handle
         for _ in range(waiting):
             item = inbox.take()

@@ -127,8 +127,7 @@ class TypedActor(pykka.Actor):
             took_ns = _clock_ns() - began_ns
             statistics.handled += 1
             statistics.durations_ns.append(took_ns)
-            if took_ns > statistics.max_ns:
-                statistics.max_ns = took_ns
+            statistics.max_ns = max(statistics.max_ns, took_ns)
 
     def _handle_receive(self, message: Any) -> Any:
         if isinstance(message, _PYKKA_INTERNAL):

@@ -1,0 +1,1 @@
+"""An exchange of our own: a matching engine with balances, margin, fees and switchable faults."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: the server, the schema, the journal and the queries. SQL is written here and nowhere else."""
