@@ -10,7 +10,7 @@ from decimal import Decimal
 from enum import Enum
 
 import attrs
-from attrs.validators import ge, gt, in_, le
+from attrs.validators import ge, gt, in_, le, matches_re, min_len
 
 from messages.base import Currency, Symbol
 from messages.market import Instrument
@@ -57,6 +57,8 @@ class OrderSettings:
     """How often live orders are compared with the exchange."""
     silence_max_s: int = attrs.field(default=3_600, validator=POSITIVE)
     """An order without any news for so long is queried by itself and reported; it is never dropped."""
+    permit_wait_max_s: int = attrs.field(default=60, validator=POSITIVE)
+    """An entry that may not leave for so long is given up; protecting and closing wait as long as it takes."""
     retries_max: int = attrs.field(default=3, validator=NOT_NEGATIVE)
     """New attempts after a refusal that may be retried."""
     retry_first_ms: int = attrs.field(default=1_000, validator=POSITIVE)
@@ -169,13 +171,35 @@ class DemoSettings:
 
 
 @attrs.frozen(kw_only=True)
+class InstrumentSettings:
+    """What the file says of one pair; the pair itself is the key. Used until the exchange tells its own figures."""
+
+    price_tick_quote: Decimal = attrs.field(validator=gt(Decimal(0)))
+    lot_step_base: Decimal = attrs.field(validator=gt(Decimal(0)))
+    volume_min_base: Decimal = attrs.field(validator=gt(Decimal(0)))
+    notional_min_quote: Decimal = attrs.field(validator=ge(Decimal(0)))
+    leverage_max: int = attrs.field(validator=[ge(1), le(10)])
+    fee_maker_pct: Decimal = attrs.field(validator=[ge(Decimal(0)), le(Decimal(10))])
+    fee_taker_pct: Decimal = attrs.field(validator=[ge(Decimal(0)), le(Decimal(10))])
+
+    def named(self, symbol: Symbol) -> Instrument:
+        """Return the instrument of this pair."""
+        base, _slash, quote = symbol.partition("/")
+        return Instrument(
+            symbol=symbol, base=Currency(base), quote=Currency(quote), **attrs.asdict(self, recurse=False)
+        )
+
+
+@attrs.frozen(kw_only=True)
 class ExecutionSettings:
     """`execution.yaml`."""
 
     trading_mode: TradingMode = TradingMode.PAPER
-    account: str = "main"
+    account: str = attrs.field(default="main", validator=matches_re(r"[A-Za-z0-9_.-]{1,64}"))
     instruments: Mapping[Symbol, Instrument]
-    usd_equivalents: tuple[Currency, ...] = (Currency("USD"), Currency("USDT"))
+    usd_equivalents: tuple[Currency, ...] = attrs.field(
+        default=(Currency("USD"), Currency("USDT")), validator=min_len(1)
+    )
     """Currencies that count as account money one to one."""
     actors: ActorSettings = attrs.field(factory=ActorSettings)
     orders: OrderSettings = attrs.field(factory=OrderSettings)

@@ -82,10 +82,5 @@ class PriceReported(Event):
     wanted_for: ProposalId
     last_quote: Decimal | None
     heard_at_us: int
-
-
-@attrs.frozen(kw_only=True)
-class PricesEnded(Event):
-    """The price source has no more to give."""
-
-    ticks: int
+    quote_usd: Decimal | None = None
+    """What one unit of the quote currency is worth in account money; None while nobody knows."""

@@ -148,15 +148,13 @@ OrderOutbox = (
 PositionInbox = PriceMoved | ApplyFill | BeginClosing | ConfirmProtection | MoveStop | GetBook | JournalLoaded
 PositionOutbox = PositionChanged | LevelReached | ClosePosition | RecordFill | RecordPosition | BookReported
 
-RiskInbox = (
-    ReviewTrade | TradeEnded | PositionChanged | BookReported | SetTradingState | JournalLoaded | AccountReported
-)
+RiskInbox = ReviewTrade | TradeEnded | PositionChanged | BookReported | SetTradingState | JournalLoaded
 RiskOutbox = TradeApproved | TradeRejected | RecordRiskState | TradingStateChanged
 
 RateLimiterInbox = RequestPermit
 RateLimiterOutbox = PermitGranted | PermitExpired
 
-SnapshotInbox = BookReported | JournalLoaded | AccountReported | EngineReady | StopOpening
+SnapshotInbox = BookReported | EngineReady | StopOpening
 SnapshotOutbox = GetBook | RecordSnapshots
 
 JournalInbox = ToJournal | LoadJournal
@@ -172,6 +170,13 @@ MarketOutbox = PriceMoved | PriceReported
 EventBusInbox = EventsCommitted | Subscribe | Unsubscribe | TradingStateChanged
 
 SupervisorInbox = (
-    StartEngine | JournalLoaded | OrdersReconciled | DrainEngine | ActorFailed | ExchangeAlert | JournalStalled
+    StartEngine
+    | JournalLoaded
+    | OrdersReconciled
+    | AccountReported
+    | DrainEngine
+    | ActorFailed
+    | ExchangeAlert
+    | JournalStalled
 )
 SupervisorOutbox = LoadJournal | GetAccount | EngineReady | StopOpening | EngineDrained

@@ -116,6 +116,8 @@ class ReviewTrade(Command):
     proposal: TradeProposal
     price_quote: Decimal
     price_at_us: int
+    quote_usd: Decimal | None = None
+    """What one unit of the quote currency is worth in account money; None while nobody knows."""
 
 
 @attrs.frozen(kw_only=True)
@@ -124,6 +126,8 @@ class TradeApproved(Event):
 
     proposal: TradeProposal
     price_quote: Decimal
+    exposure_usd: Decimal = Decimal(0)
+    """What is reserved for it: its notional in account money."""
     changes: tuple[str, ...] = ()
 
 

@@ -7,6 +7,7 @@ Read in order: Dispatcher, SharedDispatcher, ThreadDispatcher.
 from __future__ import annotations
 
 import asyncio
+import queue
 import sys
 import threading
 from collections import deque
@@ -17,7 +18,7 @@ import pykka
 from pykka._envelope import Envelope
 
 from actors.runtime.typed_actor import TypedActor
-from messages.base import Message
+from messages.base import Message, stamp
 
 T = TypeVar("T")
 Deliver = Callable[["asyncio.Task[Any]"], None]
@@ -56,17 +57,24 @@ class Dispatcher(Protocol):
         ...
 
 
+def _merge(earlier: Message, later: Message) -> Message:
+    """Return both as one message, which was said when the later was."""
+    merged = earlier.merged_with(later)
+    stamp(merged, later.id, later.caused_by, later.proposal_id)
+    return merged
+
+
 class SharedInbox:
     """A plain queue. `post` is for the loop's own thread, `put` (pykka's) for any."""
 
     __slots__ = ("_dispatcher", "_pending", "actor", "items", "scheduled")
 
-    def __init__(self, dispatcher: SharedDispatcher) -> None:
+    def __init__(self, dispatcher: SharedDispatcher, actor: TypedActor) -> None:
         self._dispatcher = dispatcher
         self._pending: dict[str, Message] = {}
         self.items: deque[Any] = deque()
         self.scheduled = False
-        self.actor: TypedActor | None = None
+        self.actor = actor
 
     def post(self, message: Message) -> None:
         """Queue a message said on the loop."""
@@ -74,7 +82,7 @@ class SharedInbox:
             key = message.conflation_key()
             earlier = self._pending.get(key)
             if earlier is not None:
-                self._pending[key] = earlier.merged_with(message)
+                self._pending[key] = _merge(earlier, message)
                 return
             self._pending[key] = message
             self.items.append(key)
@@ -88,8 +96,7 @@ class SharedInbox:
         """Return the next item; for conflated messages, all that was said since the last one."""
         item = self.items.popleft()
         if type(item) is str:
-            merged = self._pending.pop(item)
-            return merged
+            return self._pending.pop(item)
         return item
 
     def put(self, envelope: Envelope[Any], /) -> None:
@@ -138,14 +145,13 @@ class SharedDispatcher:
         dispatcher = self
 
         class SharedActor(actor_class):  # type: ignore[valid-type,misc]
-            def _create_actor_inbox(self) -> SharedInbox:  # type: ignore[override]
-                return SharedInbox(dispatcher)
+            def _create_actor_inbox(self) -> SharedInbox:
+                return SharedInbox(dispatcher, self)
 
-            def _create_future(self) -> pykka.Future[Any]:  # type: ignore[override]
+            def _create_future(self) -> pykka.Future[Any]:
                 return pykka.ThreadingFuture()
 
             def _start_actor_loop(self) -> None:
-                self.actor_inbox.actor = self
                 self._actor_loop_setup()
 
         SharedActor.__name__ = SharedActor.__qualname__ = actor_class.__name__
@@ -196,8 +202,8 @@ class SharedDispatcher:
         """Let one actor handle what waits for it now. Returns how many messages that was."""
         actor = inbox.actor
         waiting = len(inbox.items)
-        if actor is None or actor.actor_stopped.is_set():
-            inbox.items.clear()
+        if actor.actor_stopped.is_set():
+            actor._actor_loop_teardown()  # Whoever asked it in the meantime is told that it is dead.
             return waiting
         actor.statistics.depth_max = max(actor.statistics.depth_max, waiting)
         handle = actor.handle
@@ -208,7 +214,7 @@ class SharedDispatcher:
                     self._answer(actor, item)
                 else:
                     handle(item)
-            except Exception:  # pykka's own contract: an unexpected exception stops the actor, and is told.
+            except Exception:  # noqa: BLE001 - pykka's contract: what is unexpected stops the actor, and is told.
                 actor._handle_failure(*sys.exc_info())
                 actor.on_failure(*sys.exc_info())
             if actor.actor_stopped.is_set():
@@ -236,7 +242,7 @@ class SharedDispatcher:
         on_error: Callable[[Exception], Message],
     ) -> None:
         """Run slow work on the loop; its result is told to `actor`."""
-        task: asyncio.Task[T] = self._loop.create_task(coroutine)  # type: ignore[arg-type]
+        task: asyncio.Task[T] = self._loop.create_task(coroutine)
         deliver = _delivery(actor, on_result, on_error)
         if self._ordered_io:
             self._io.append((task, deliver))
@@ -266,12 +272,74 @@ class SharedDispatcher:
         self._io.clear()
 
 
+class ThreadInbox(queue.Queue[Any]):
+    """pykka's queue, which conflates as well, and knows when its actor has nothing left in hand.
+
+    `_put` and `_get` are the hooks that `queue.Queue` calls under its own mutex.
+    """
+
+    def __init__(self, dispatcher: ThreadDispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._pending: dict[str, Message] = {}
+        self._in_hand = False
+        self._closed = False
+        super().__init__()
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Envelope[Any]:  # noqa: FBT001, FBT002
+        """Return the next item as pykka knows it. To ask for it means that the last one has been handled."""
+        self.release()
+        item = super().get(block, timeout)
+        self._in_hand = True
+        return item if isinstance(item, Envelope) else Envelope(item)
+
+    def release(self) -> None:
+        """Count the item in hand as handled."""
+        if self._in_hand:
+            self._in_hand = False
+            self._dispatcher.done()
+
+    def close(self) -> None:
+        """Take nothing more: the actor has stopped."""
+        with self.mutex:
+            self._closed = True
+
+    def _put(self, item: Any) -> None:
+        if self._closed:
+            _refuse(item)
+        elif isinstance(item, Message) and item.conflates:
+            self._put_conflated(item, item.conflation_key())
+        else:
+            self._append(item)
+
+    def _put_conflated(self, message: Message, key: str) -> None:
+        earlier = self._pending.get(key)
+        if earlier is not None:
+            self._pending[key] = _merge(earlier, message)
+            return
+        self._pending[key] = message
+        self._append(key)
+
+    def _append(self, item: Any) -> None:
+        self._dispatcher.begin()
+        super()._put(item)
+
+    def _get(self) -> Any:
+        item = super()._get()
+        return self._pending.pop(item) if type(item) is str else item
+
+
+def _refuse(item: Any) -> None:
+    """Tell whoever asked a dead actor that it is dead; what was only told is nobody's any more."""
+    if isinstance(item, Envelope) and item.reply_to is not None:
+        error = pykka.ActorDeadError("the actor stopped before it could answer")
+        item.reply_to.set_exception((pykka.ActorDeadError, error, None))
+
+
 class ThreadDispatcher:
     """A thread for each actor: pykka's ThreadingActor, as it is. I/O still runs on the asyncio loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._thread_id = threading.get_ident()
         # One token for each message that is queued or being handled. Appending and popping are atomic,
         # and whoever says something while handling appends before its own token goes: empty means quiet.
         self._tokens: deque[None] = deque()
@@ -285,42 +353,37 @@ class ThreadDispatcher:
         class ThreadedActor(actor_class, pykka.ThreadingActor):  # type: ignore[valid-type,misc]
             use_daemon_thread = True
 
+            actor_inbox: ThreadInbox
+
+            def _create_actor_inbox(self) -> ThreadInbox:  # type: ignore[override]
+                return ThreadInbox(dispatcher)
+
             def _handle_receive(self, message: Any) -> Any:
                 statistics = self.statistics
                 statistics.depth_max = max(statistics.depth_max, self.mailbox_depth() + 1)
-                try:
-                    return super()._handle_receive(message)
-                except Exception as error:
-                    self.ports.report_failure(self.role, error)
-                    raise
-                finally:
-                    if isinstance(message, Message):
-                        dispatcher.done()
+                return super()._handle_receive(message)
 
-            def on_failure(self, *_exception: Any) -> None:
-                """The failure has been reported already, before the message counted as done."""
+            def _actor_loop_teardown(self) -> None:
+                self.actor_inbox.close()
+                super()._actor_loop_teardown()
+                self.actor_inbox.release()
 
         ThreadedActor.__name__ = ThreadedActor.__qualname__ = actor_class.__name__
         return ThreadedActor
 
     def post_of(self, actor: TypedActor) -> Callable[[Message], None]:
-        """Return a function that tells `actor`, unless it has stopped."""
-        ref = actor.actor_ref
-        inbox = actor.actor_inbox
-        tokens = self._tokens
+        """Return the inbox's own `put`, which takes a bare message as well."""
+        inbox: ThreadInbox = actor.actor_inbox  # type: ignore[assignment]
+        return inbox.put
 
-        def post(message: Message) -> None:
-            if ref.is_alive():
-                tokens.append(None)
-                inbox.put(Envelope(message))
-
-        return post
+    def begin(self) -> None:
+        """Add one token."""
+        self._tokens.append(None)
 
     def done(self) -> None:
         """Take one token away; tell the loop when it was the last."""
-        if self._tokens:
-            self._tokens.pop()
-        if not self._tokens:
+        self._tokens.pop()
+        if not self._tokens and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._changed.set)
 
     def pipe(
@@ -332,7 +395,7 @@ class ThreadDispatcher:
     ) -> None:
         """Run slow work on the loop; its result is told to `actor`."""
         deliver = _delivery(actor, on_result, on_error)
-        self._tokens.append(None)
+        self.begin()
         self._loop.call_soon_threadsafe(self._start, coroutine, deliver)
 
     def _start(self, coroutine: Coroutine[Any, Any, Any], deliver: Deliver) -> None:
@@ -341,8 +404,10 @@ class ThreadDispatcher:
 
         def finish(task: asyncio.Task[Any]) -> None:
             self._free_io.discard(task)
-            deliver(task)
-            self.done()
+            try:
+                deliver(task)
+            finally:
+                self.done()
 
         task.add_done_callback(finish)
 

@@ -141,13 +141,13 @@ class TypedActor(pykka.Actor):
     def on_start(self) -> None:
         """Tell oneself to recover, if recovering is what this actor does."""
         if Recover in self.accepts:
-            self.tell_self(Recover(), None)
+            self.actor_ref.tell(Recover())  # Not by way of the switchboard, which may not know this actor yet.
 
     def on_failure(
         self,
-        exception_type: type[BaseException] | None,
+        exception_type: type[BaseException] | None,  # noqa: ARG002 - pykka's signature.
         exception_value: BaseException | None,
-        traceback: TracebackType | None,
+        traceback: TracebackType | None,  # noqa: ARG002
     ) -> None:
         """Hand the failure to the engine, which knows what the loss of this actor means."""
         if exception_value is not None:

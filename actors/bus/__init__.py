@@ -1,0 +1,1 @@
+"""What the world outside hears: committed events, fanned out by topic."""

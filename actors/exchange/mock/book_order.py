@@ -1,0 +1,118 @@
+"""One order as the exchange keeps it: its terms, how far it has come, and at which price it waits.
+
+Read in order: BookOrder, Rest.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import attrs
+
+from messages.base import ExternalOrderId, OrderId, ProposalId, Symbol
+from messages.orders import ExchangeOrder, OrderStatus, TimeInForce
+from messages.trades import OrderType, Side
+
+STOPS = frozenset({OrderType.STOP_LOSS, OrderType.STOP_LOSS_LIMIT})
+TRIGGERED_TYPES = STOPS | {OrderType.TAKE_PROFIT, OrderType.TAKE_PROFIT_LIMIT}
+LIMITED_TYPES = frozenset({OrderType.LIMIT, OrderType.STOP_LOSS_LIMIT, OrderType.TAKE_PROFIT_LIMIT})
+ZERO = Decimal(0)
+
+
+@attrs.frozen
+class Rest:
+    """Where an order waits: a falling order is reached when the price comes down to it, a rising one from below."""
+
+    is_falling: bool
+    price_quote: Decimal
+
+
+@attrs.define(eq=False, kw_only=True)
+class BookOrder:
+    """An order in the books. Whoever changes it calls `touch`, so that the cached view is made anew."""
+
+    sequence: int
+    external_id: ExternalOrderId
+    order_id: OrderId
+    proposal_id: ProposalId
+    symbol: Symbol
+    side: Side
+    order_type: OrderType
+    leverage: int
+    """1 is cash spot, 2 and more is margin."""
+    reduce_only: bool
+    time_in_force: TimeInForce
+    expires_at_us: int | None
+    limit_price_quote: Decimal | None
+    trigger_price_quote: Decimal | None
+    volume_base: Decimal
+    opened_at_us: int
+    first_share_pct: Decimal | None = None
+    """At most this share goes in the first fill; None leaves it to the settings."""
+    is_triggered: bool = False
+    filled_base: Decimal = ZERO
+    status: OrderStatus = OrderStatus.OPEN
+    reason: str = ""
+    ended_at_us: int | None = None
+    ended_number: int = 0
+    """The how-manyth order to end; 0 while it is open."""
+    held: Decimal = ZERO
+    """What is held back for it: quote currency of a resting spot buy, base currency of a resting spot sell."""
+    _view: ExchangeOrder | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything may still happen to it."""
+        return self.ended_number == 0
+
+    @property
+    def remaining_base(self) -> Decimal:
+        """What has not filled yet."""
+        return self.volume_base - self.filled_base
+
+    @property
+    def is_margin(self) -> bool:
+        """Whether it trades with borrowed funds."""
+        return self.leverage > 1
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether its trigger has not been reached."""
+        return self.order_type in TRIGGERED_TYPES and not self.is_triggered
+
+    @property
+    def working_limit_quote(self) -> Decimal | None:
+        """The worst price it takes; None for a market order, fired stops and targets included."""
+        return self.limit_price_quote if self.order_type in LIMITED_TYPES else None
+
+    def rest(self) -> Rest | None:
+        """Return where it waits, None for a market order: that trades at every tick until it is filled."""
+        is_buy = self.side is Side.BUY
+        if self.is_waiting and self.trigger_price_quote is not None:
+            is_stop = self.order_type in STOPS
+            return Rest(is_buy is not is_stop, self.trigger_price_quote)
+        limit_quote = self.working_limit_quote
+        return None if limit_quote is None else Rest(is_buy, limit_quote)
+
+    def touch(self) -> None:
+        """Forget the cached view."""
+        self._view = None
+
+    def view(self) -> ExchangeOrder:
+        """Return what the exchange says of the order, made once for each change."""
+        if self._view is None:
+            self._view = self.view_with(self.status, self.filled_base)
+        return self._view
+
+    def view_with(self, status: OrderStatus, filled_base: Decimal) -> ExchangeOrder:
+        """Return what the exchange would have said of the order at another stage."""
+        return ExchangeOrder(
+            order_id=self.order_id,
+            external_id=self.external_id,
+            symbol=self.symbol,
+            status=status,
+            volume_base=self.volume_base,
+            filled_base=filled_base,
+            trigger_price_quote=self.trigger_price_quote,
+            reason=self.reason,
+        )

@@ -1,0 +1,142 @@
+"""What OrderActor remembers: trades, the orders of each, and a bounded history of those that are over."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from decimal import Decimal
+from enum import Enum, auto
+
+import attrs
+
+from messages.base import OrderId, PositionId, ProposalId, TradeId
+from messages.orders import Order, OrderRole
+from messages.positions import CloseReason, Position
+from messages.trades import TradeProposal
+
+
+class Phase(Enum):
+    """Where an order is on its way to the exchange. The status says what it is, the phase what we wait for."""
+
+    RECORDING = auto()
+    """Its intent is being committed."""
+    WAITING = auto()
+    """It waits for a permit."""
+    SENT = auto()
+    """It is on its way; the answer is out."""
+    SETTLING = auto()
+    """Its outcome is unknown: it is being looked for."""
+    RESTING = auto()
+    """The exchange has it."""
+    OVER = auto()
+    """Its status is terminal."""
+
+
+@attrs.define(kw_only=True)
+class Tracked:
+    """One order and what we are waiting for."""
+
+    order: Order
+    trade: Trade
+    phase: Phase
+    deadline_us: int = 0
+    """After this the exchange no longer takes it, if it was under way."""
+    heard_at_us: int = 0
+    is_withdrawn: bool = False
+    """It must not live: unsent it is not sent, resting it is cancelled."""
+    has_expired: bool = False
+    """It is withdrawn because its time was over."""
+    is_cancel_asked: bool = False
+    is_amend_asked: bool = False
+    fill_ids: set[TradeId] = attrs.field(factory=set)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it may still fill."""
+        return self.phase is not Phase.OVER
+
+
+@attrs.define(kw_only=True)
+class Trade:
+    """One proposal from approval to its end: the entry, the position, and what protects and closes it."""
+
+    proposal: TradeProposal
+    position_id: PositionId
+    position: Position | None = None
+    last_price_quote: Decimal = Decimal(0)
+    legs: dict[OrderRole, Tracked] = attrs.field(factory=dict)
+    """The newest order of each role."""
+    closing: CloseReason | None = None
+    is_withdrawn: bool = False
+    """The strategy does not want the entry any more."""
+    close_when_held: CloseReason | None = None
+    """The strategy wants out: what still fills of the entry is closed at once."""
+    is_target_local: bool = False
+    """The exchange does not take the target; the local watch has it."""
+    failures: dict[OrderRole, int] = attrs.field(factory=dict)
+    """Refusals in a row, by role."""
+    waiting: set[OrderRole] = attrs.field(factory=set)
+    """Roles whose next attempt waits for a timer."""
+    is_alerted: bool = False
+    is_delayed: bool = False
+    """The first protection waits for the configured delay."""
+    is_released: bool = False
+    """Risk has been told that nothing of it lives."""
+
+    @property
+    def id(self) -> ProposalId:
+        """The proposal's id: the correlation id of everything about this trade."""
+        return self.proposal.id
+
+    def live(self, role: OrderRole) -> Tracked | None:
+        """Return the order of this role while it may still fill."""
+        leg = self.legs.get(role)
+        return leg if leg is not None and leg.is_live else None
+
+    @property
+    def live_legs(self) -> tuple[Tracked, ...]:
+        """Every order of the trade that may still fill."""
+        return tuple(leg for leg in self.legs.values() if leg.is_live)
+
+    @property
+    def held_base(self) -> Decimal:
+        """What the position holds now."""
+        position = self.position
+        return Decimal(0) if position is None or position.is_over else position.volume_base
+
+
+class OrderBook:
+    """Finds trades and orders by every id that a message may name. What is over is kept, up to `history_max`."""
+
+    def __init__(self, history_max: int) -> None:
+        self._history_max = history_max
+        self.trades: dict[ProposalId, Trade] = {}
+        self.by_position: dict[PositionId, Trade] = {}
+        self.live: dict[OrderId, Tracked] = {}
+        self.over: OrderedDict[OrderId, Tracked] = OrderedDict()
+
+    def open_trade(self, trade: Trade) -> None:
+        """Take up a trade."""
+        self.trades[trade.id] = trade
+        self.by_position[trade.position_id] = trade
+
+    def close_trade(self, trade: Trade) -> None:
+        """Let go of a trade of which nothing lives."""
+        self.trades.pop(trade.id, None)
+        self.by_position.pop(trade.position_id, None)
+
+    def add(self, trade: Trade, tracked: Tracked) -> None:
+        """Take up an order as the newest of its role."""
+        trade.legs[tracked.order.intent.role] = tracked
+        self.live[tracked.order.id] = tracked
+
+    def find(self, order_id: OrderId) -> Tracked | None:
+        """Return an order, live or remembered."""
+        return self.live.get(order_id) or self.over.get(order_id)
+
+    def retire(self, tracked: Tracked) -> None:
+        """Move an order whose status is terminal to the history, which forgets its oldest."""
+        tracked.phase = Phase.OVER
+        self.live.pop(tracked.order.id, None)
+        self.over[tracked.order.id] = tracked
+        while len(self.over) > self._history_max:
+            self.over.popitem(last=False)

@@ -1,0 +1,1 @@
+"""Positions: what is held, what it has earned, and which prices matter to it."""

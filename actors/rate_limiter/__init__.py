@@ -1,0 +1,1 @@
+"""When a call may leave for the exchange, and who goes first."""

@@ -1,0 +1,124 @@
+"""The rules at review, as data and as functions. Each finds something wrong, or nothing.
+
+Rule: RULES is the whole list, in order; a new rule is a function and a line in it.
+Read in order: Finding, Circumstances, the rules, RULES, judge().
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import attrs
+
+from actors.risk.reservations import Reservations
+from config.settings import RiskSettings
+from messages.risk import RiskState, TradingState
+from messages.trades import ReviewTrade, TradeProposal
+
+ONE_HUNDRED = Decimal(100)
+
+
+@attrs.frozen
+class Finding:
+    """Why a trade may not happen: a code, and a sentence with the numbers."""
+
+    code: str
+    text: str
+
+
+@attrs.frozen(kw_only=True)
+class Circumstances:
+    """Everything a rule may look at besides the trade."""
+
+    state: RiskState
+    reservations: Reservations
+    equity_usd: Decimal
+    settings: RiskSettings
+    now_us: int
+
+
+Rule = Callable[[ReviewTrade, Circumstances], Finding | None]
+
+
+def trading_state(_review: ReviewTrade, now: Circumstances) -> Finding | None:
+    """HALTED opens nothing, REDUCING only what shrinks exposure, and a proposal never does."""
+    state = now.state
+    if state.trading_state is TradingState.ACTIVE:
+        return None
+    code = "TRADING_HALTED" if state.trading_state is TradingState.HALTED else "TRADING_REDUCING"
+    return Finding(code, f"trading is {state.trading_state.value}: {state.halt_reason}")
+
+
+def cooldown(_review: ReviewTrade, now: Circumstances) -> Finding | None:
+    """After results, openings pause."""
+    left_us = now.state.cooldown_until_us - now.now_us
+    if left_us <= 0:
+        return None
+    return Finding("IN_COOLDOWN", f"{left_us // 1_000_000} s left of the cooldown after {now.state.cooldown_reason}")
+
+
+def opposite_position(review: ReviewTrade, now: Circumstances) -> Finding | None:
+    """The exchange nets margin positions of a pair: the opposite is refused, not silently netted."""
+    proposal = review.proposal
+    if not now.reservations.count(proposal.symbol, proposal.side.opposite):
+        return None
+    return Finding("OPPOSITE_POSITION", f"{proposal.symbol} has an open trade the other way")
+
+
+def positions_per_symbol(review: ReviewTrade, now: Circumstances) -> Finding | None:
+    """So many trades of one symbol at once, long or short."""
+    taken, most = now.reservations.count(review.proposal.symbol), now.settings.limits.positions_per_symbol_max
+    if taken < most:
+        return None
+    return Finding("POSITION_LIMIT_SYMBOL", f"{review.proposal.symbol} has {taken} of {most} trades")
+
+
+def positions_total(_review: ReviewTrade, now: Circumstances) -> Finding | None:
+    """So many trades at once."""
+    taken, most = len(now.reservations), now.settings.limits.positions_total_max
+    if taken < most:
+        return None
+    return Finding("POSITION_LIMIT_TOTAL", f"{taken} of {most} trades are open")
+
+
+def exposure(review: ReviewTrade, now: Circumstances) -> Finding | None:
+    """Notional of all trades, this one included, as a share of equity."""
+    if review.quote_usd is None:
+        return Finding("NO_RATE", f"what {review.proposal.symbol} is quoted in has no price in account money")
+    total_usd = now.reservations.exposure_usd + notional_usd(review)
+    most_usd = now.equity_usd * now.settings.limits.exposure_max_pct / ONE_HUNDRED
+    if total_usd <= most_usd:
+        return None
+    return Finding("EXPOSURE_LIMIT", f"exposure would be {total_usd:.2f} of at most {most_usd:.2f}")
+
+
+RULES: tuple[Rule, ...] = (
+    trading_state,
+    cooldown,
+    opposite_position,
+    positions_per_symbol,
+    positions_total,
+    exposure,
+)
+
+
+def notional_usd(review: ReviewTrade) -> Decimal:
+    """Return own funds x leverage in account money."""
+    rate = review.quote_usd if review.quote_usd is not None else Decimal(0)
+    return review.proposal.size_usd * review.proposal.leverage * rate
+
+
+def judge(review: ReviewTrade, now: Circumstances) -> tuple[Finding, ...]:
+    """Return everything that speaks against the trade; nothing means yes."""
+    findings = (rule(review, now) for rule in RULES)
+    return tuple(finding for finding in findings if finding is not None)
+
+
+def reduced(proposal: TradeProposal, settings: RiskSettings) -> tuple[TradeProposal, tuple[str, ...]]:
+    """Return the proposal within the leverage limit, and what was changed. Never larger, never more leveraged."""
+    most = settings.limits.leverage_max
+    if proposal.leverage <= most:
+        return proposal, ()
+    change = f"LEVERAGE_REDUCED: {proposal.leverage} to {most}"
+    return attrs.evolve(proposal, leverage=most), (change,)

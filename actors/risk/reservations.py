@@ -1,0 +1,61 @@
+"""What approved trades have taken of the limits, from approval until nothing of them lives."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import attrs
+
+from messages.base import ProposalId, Symbol
+from messages.trades import Side
+
+
+@attrs.frozen(kw_only=True)
+class Reservation:
+    """One slot and its notional in account money."""
+
+    trade_id: ProposalId
+    symbol: Symbol
+    side: Side
+    exposure_usd: Decimal
+
+
+class Reservations:
+    """Every reservation, with running sums: asking costs the same with one trade or a thousand."""
+
+    def __init__(self) -> None:
+        self._by_trade: dict[ProposalId, Reservation] = {}
+        self._by_symbol: dict[Symbol, dict[Side, int]] = {}
+        self.exposure_usd = Decimal(0)
+
+    def take(self, reservation: Reservation) -> None:
+        """Reserve; a trade that has a reservation keeps the one it has."""
+        if reservation.trade_id in self._by_trade:
+            return
+        self._by_trade[reservation.trade_id] = reservation
+        sides = self._by_symbol.setdefault(reservation.symbol, {Side.BUY: 0, Side.SELL: 0})
+        sides[reservation.side] += 1
+        self.exposure_usd += reservation.exposure_usd
+
+    def release(self, trade_id: ProposalId) -> None:
+        """Free what the trade had reserved; once."""
+        reservation = self._by_trade.pop(trade_id, None)
+        if reservation is None:
+            return
+        self._by_symbol[reservation.symbol][reservation.side] -= 1
+        self.exposure_usd -= reservation.exposure_usd
+
+    def __len__(self) -> int:
+        """Return how many slots are taken."""
+        return len(self._by_trade)
+
+    def __contains__(self, trade_id: object) -> bool:
+        """Say whether a trade has a reservation."""
+        return trade_id in self._by_trade
+
+    def count(self, symbol: Symbol, side: Side | None = None) -> int:
+        """Return how many slots of a symbol are taken, by one side or by both."""
+        sides = self._by_symbol.get(symbol)
+        if sides is None:
+            return 0
+        return sides[side] if side is not None else sum(sides.values())

@@ -1,0 +1,168 @@
+"""The way into the database: connecting, the schema, and the lock that makes an account ours alone.
+
+Alembic and SQLAlchemy are not imported here: a start looks at one number, and only a database that is not up to
+date is handed to `persistence/migrate.py`, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+from asyncpg import Connection
+
+SCHEMA_HEAD = "0001"
+"""The step of `migrations/versions` that this code is written for. A test compares the two."""
+SCHEMA_LOCK = 6_074_831_550_921
+"""The advisory lock that whoever changes the schema holds: migrations and new partitions."""
+CONNECT_TIMEOUT_S = 10
+STARTING_UP_WAIT_S = 60
+"""A server that recovers from a crash says so; it is waited for."""
+HELD_WAIT_S = 5
+"""The session of a killed engine needs a moment to end."""
+RETRY_EVERY_MS = 100
+POSTGRES_EPOCH_US = 946_684_800_000_000
+"""PostgreSQL counts microseconds from the year 2000."""
+SESSION = {
+    "application_name": "triplegain",
+    "TimeZone": "UTC",
+    "jit": "off",
+    # A dead engine's session must end, or it would keep the account locked.
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+}
+SCHEMA_TABLE_MISSING = "SELECT to_regclass('alembic_version') IS NULL"
+SCHEMA_VERSION = "SELECT version_num FROM alembic_version"
+TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('triplegain account ' || $1::text, 0))"
+
+
+class DatabaseUnreachableError(Exception):
+    """No connection. The text is one line: what, where (never the password), what to do."""
+
+
+class SchemaError(Exception):
+    """The database's tables are not those that this code is written for, and could not be made so."""
+
+
+class AccountHeldError(Exception):
+    """Another engine owns this account."""
+
+
+async def connect(dsn: str) -> Connection:
+    """Open a connection on which instants are whole microseconds, as they are in messages."""
+    connection = await _open(dsn)
+    await connection.set_type_codec(
+        "timestamptz",
+        schema="pg_catalog",
+        format="tuple",
+        encoder=lambda instant_us: (instant_us - POSTGRES_EPOCH_US,),
+        decoder=lambda parts: parts[0] + POSTGRES_EPOCH_US,
+    )
+    return connection
+
+
+async def _open(dsn: str) -> Connection:
+    """Connect; a server that is still starting is waited for."""
+    for _ in range(STARTING_UP_WAIT_S * 1000 // RETRY_EVERY_MS):
+        try:
+            return await asyncpg.connect(
+                dsn=without_driver(dsn),
+                timeout=CONNECT_TIMEOUT_S,
+                max_cached_statement_lifetime=0,  # The few statements we have are prepared once.
+                server_settings=SESSION,
+            )
+        except asyncpg.CannotConnectNowError:
+            await asyncio.sleep(RETRY_EVERY_MS / 1000)
+        except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise _unreachable(dsn, str(error) or type(error).__name__) from error
+    raise _unreachable(dsn, "it has been starting up for too long")
+
+
+def without_driver(dsn: str) -> str:
+    """Return the address without SQLAlchemy's driver name: both spellings of DATABASE_URL are common."""
+    scheme, separator, rest = dsn.partition("://")
+    return f"{scheme.partition('+')[0]}{separator}{rest}"
+
+
+def shown(dsn: str) -> str:
+    """Return the address as it may be shown: no user, no password, no options."""
+    try:
+        parts = urlsplit(dsn)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return "the given address"
+    directory = [item.removeprefix("host=") for item in parts.query.split("&") if item.startswith("host=")]
+    place = host or (directory[0] if directory else "the local socket")
+    return f"{place}{f':{port}' if port else ''}{parts.path}"
+
+
+def _unreachable(dsn: str, reason: str) -> DatabaseUnreachableError:
+    return DatabaseUnreachableError(
+        f"no connection to the database at {shown(dsn)}: {' '.join(reason.split())}: "
+        "check that it runs and that DATABASE_URL is right, or unset DATABASE_URL to use the embedded one"
+    )
+
+
+# The schema ---------------------------------------------------------------------------------------
+
+
+async def schema_version(connection: Connection) -> str | None:
+    """Return the step that the database is at, None for an empty one."""
+    if await connection.fetchval(SCHEMA_TABLE_MISSING):
+        return None
+    version: str | None = await connection.fetchval(SCHEMA_VERSION)
+    return version
+
+
+async def ensure_schema(dsn: str) -> None:
+    """Bring the tables up to date. A database that is already is left alone, at the cost of one look."""
+    connection = await connect(dsn)
+    try:
+        version = await schema_version(connection)
+    finally:
+        await connection.close()
+    if version is not None and version > SCHEMA_HEAD:
+        raise SchemaError(
+            f"the database at {shown(dsn)} is at schema {version}, newer than this engine's {SCHEMA_HEAD}: "
+            "install the newer engine"
+        )
+    if version != SCHEMA_HEAD:
+        await _migrate(dsn)
+
+
+async def _migrate(dsn: str) -> None:
+    """Run the migrations in another process, which takes Alembic's memory away with it when it ends."""
+    house = str(Path(__file__).resolve().parent.parent)
+    path = os.pathsep.join(part for part in (house, os.environ.get("PYTHONPATH", "")) if part)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "persistence.migrate"),
+        env={**os.environ, "DATABASE_URL": dsn, "PYTHONPATH": path},  # Not an argument: those can be read by others.
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    if process.returncode != 0:
+        lines = output.decode(errors="replace").strip().splitlines()
+        raise SchemaError(
+            f"the tables at {shown(dsn)} could not be brought up to date: {lines[-1] if lines else 'no reason given'}"
+        )
+
+
+# The account --------------------------------------------------------------------------------------
+
+
+async def hold_account(connection: Connection, account: str) -> None:
+    """Make this session the account's only writer, until it ends."""
+    for _ in range(HELD_WAIT_S * 1000 // RETRY_EVERY_MS):
+        if await connection.fetchval(TRY_LOCK, account):
+            return
+        await asyncio.sleep(RETRY_EVERY_MS / 1000)
+    raise AccountHeldError(
+        f"another engine owns the account {account!r} in this database: stop it, or give this one another account"
+    )

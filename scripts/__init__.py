@@ -1,0 +1,1 @@
+"""What a person starts: the `triplegain` command and the modules behind it."""
