@@ -10,15 +10,21 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import asyncpg
 from asyncpg import Connection
 
+if TYPE_CHECKING:
+    from persistence.embedded import EmbeddedPostgres
+
 SCHEMA_HEAD = "0001"
 """The step of `migrations/versions` that this code is written for. A test compares the two."""
 SCHEMA_LOCK = 6_074_831_550_921
 """The advisory lock that whoever changes the schema holds: migrations and new partitions."""
+HOUSE = str(Path(__file__).resolve().parent.parent)
+"""Where `persistence` is imported from: the migrations' process must find it too."""
 CONNECT_TIMEOUT_S = 10
 STARTING_UP_WAIT_S = 60
 """A server that recovers from a crash says so; it is waited for."""
@@ -53,9 +59,45 @@ class AccountHeldError(Exception):
     """Another engine owns this account."""
 
 
-async def connect(dsn: str) -> Connection:
+class Database:
+    """Where everything is kept: a server that was named, or the embedded one, which is started if need be."""
+
+    def __init__(self, dsn: str, embedded: EmbeddedPostgres | None = None) -> None:
+        self.dsn = dsn
+        self._embedded = embedded
+
+    @classmethod
+    async def open(cls, url: str | None, state_dir: Path) -> Database:
+        """Return the database of this address, or the embedded one below `state_dir`; its tables are up to date."""
+        if url:
+            database = cls(url)
+        else:
+            from persistence.embedded import EmbeddedPostgres as Server  # noqa: PLC0415 - Only where it is used.
+
+            server = await asyncio.to_thread(Server.start, state_dir)
+            database = cls(server.dsn, server)
+        try:
+            await ensure_schema(database.dsn)
+        except BaseException:
+            await database.stop()
+            raise
+        return database
+
+    async def connect(self) -> Connection:
+        """Open a connection. An embedded server that has died is started again; another is not waited for."""
+        if self._embedded is not None:
+            await asyncio.to_thread(self._embedded.ensure_running)
+        return await connect(self.dsn, starting_up_wait_s=1)
+
+    async def stop(self) -> None:
+        """Leave an embedded server; a given one is not ours to stop."""
+        if self._embedded is not None:
+            await asyncio.to_thread(self._embedded.stop)
+
+
+async def connect(dsn: str, *, starting_up_wait_s: int = STARTING_UP_WAIT_S) -> Connection:
     """Open a connection on which instants are whole microseconds, as they are in messages."""
-    connection = await _open(dsn)
+    connection = await _open(dsn, starting_up_wait_s)
     await connection.set_type_codec(
         "timestamptz",
         schema="pg_catalog",
@@ -66,9 +108,9 @@ async def connect(dsn: str) -> Connection:
     return connection
 
 
-async def _open(dsn: str) -> Connection:
+async def _open(dsn: str, starting_up_wait_s: int) -> Connection:
     """Connect; a server that is still starting is waited for."""
-    for _ in range(STARTING_UP_WAIT_S * 1000 // RETRY_EVERY_MS):
+    for _ in range(starting_up_wait_s * 1000 // RETRY_EVERY_MS):
         try:
             return await asyncpg.connect(
                 dsn=without_driver(dsn),
@@ -137,8 +179,7 @@ async def ensure_schema(dsn: str) -> None:
 
 async def _migrate(dsn: str) -> None:
     """Run the migrations in another process, which takes Alembic's memory away with it when it ends."""
-    house = str(Path(__file__).resolve().parent.parent)
-    path = os.pathsep.join(part for part in (house, os.environ.get("PYTHONPATH", "")) if part)
+    path = os.pathsep.join(part for part in (HOUSE, os.environ.get("PYTHONPATH", "")) if part)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "persistence.migrate"),
         env={**os.environ, "DATABASE_URL": dsn, "PYTHONPATH": path},  # Not an argument: those can be read by others.

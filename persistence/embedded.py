@@ -136,6 +136,12 @@ class EmbeddedPostgres:
         """The server's process id, None if it is not running."""
         return _live_pid(self._data)
 
+    def ensure_running(self) -> None:
+        """Start the server again if it has died under us."""
+        if not _listens(self._data):
+            with _life_cycle_lock(self._data.parent):
+                _ensure_running(self._data, self._account)
+
     def stop(self) -> None:
         """Leave the server, and stop it if nobody else uses it. A second call does nothing."""
         users, self._users = self._users, None
@@ -208,7 +214,7 @@ def _unprivileged_account(data: Path) -> _Account:
             entry = pwd.getpwnam(name)
             return _Account(name=name, uid=entry.pw_uid, gid=entry.pw_gid)
     try:
-        subprocess.run(("useradd", "--system", SYSTEM_USERS[-1]), check=True, capture_output=True)  # noqa: S603
+        subprocess.run(("useradd", "--system", SYSTEM_USERS[-1]), check=True, capture_output=True)  # noqa: S603, S607
     except (OSError, subprocess.CalledProcessError) as error:
         raise EmbeddedPostgresError(
             f"PostgreSQL does not run as root and no user could be created for it ({error}): "

@@ -14,7 +14,7 @@ from json.encoder import encode_basestring_ascii
 
 from asyncpg import Record
 
-from messages.base import ExternalOrderId, OrderId, PositionId, ProposalId, Symbol
+from messages.base import Currency, ExternalOrderId, OrderId, PositionId, ProposalId, Symbol
 from messages.bus import NumberedEvent
 from messages.journal import RequestRow, Snapshot
 from messages.orders import Fill, Order, OrderIntent, OrderRole, OrderStatus, TimeInForce
@@ -75,9 +75,9 @@ def as_json(pairs: Iterable[tuple[str, str]]) -> str:
     return "{" + ",".join([f"{quoted(plain(name))}:{quoted(plain(text))}" for name, text in pairs]) + "}"
 
 
-def balances_as_json(balances: Mapping[str, Decimal] | Mapping[object, Decimal]) -> str:
+def balances_as_json(balances: Mapping[Currency, Decimal]) -> str:
     """Return balances as a JSON object of strings."""
-    return json.dumps({str(currency): str(amount) for currency, amount in balances.items()})
+    return json.dumps({currency: str(amount) for currency, amount in balances.items()})
 
 
 def balances_from_json(text: str) -> dict[str, Decimal]:

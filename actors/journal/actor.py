@@ -89,6 +89,10 @@ class JournalActor(TypedActor):
             case _:
                 assert_never(message)
 
+    def is_settled(self) -> bool:
+        """Say whether everything that was recorded is committed."""
+        return not self._queue.waiting and not self._queue.in_flight
+
     def describe(self) -> JournalReport:
         """Return what has been committed and what waits."""
         queue = self._queue

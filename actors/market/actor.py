@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import assert_never
 
 from actors.runtime.ports import Ports
 from actors.runtime.typed_actor import TypedActor, kinds
-from messages.base import Symbol
-from messages.market import GetPrice, PriceMoved, PriceReported, Tick
+from messages.base import Currency, Symbol
+from messages.market import GetPrice, Instrument, PriceMoved, PriceReported, Tick
 from messages.protocols import MarketInbox, MarketOutbox
 
 
@@ -18,8 +20,16 @@ class MarketActor(TypedActor):
     accepts = kinds(MarketInbox)
     emits = kinds(MarketOutbox)
 
-    def __init__(self, ports: Ports) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        *,
+        instruments: Mapping[Symbol, Instrument],
+        usd_equivalents: tuple[Currency, ...],
+    ) -> None:
         super().__init__(ports)
+        self._instruments = instruments
+        self._usd_equivalents = usd_equivalents
         self._last: dict[Symbol, Tick] = {}
 
     def on_receive(self, message: MarketInbox) -> None:
@@ -40,7 +50,21 @@ class MarketActor(TypedActor):
             wanted_for=question.wanted_for,
             last_quote=None if tick is None else tick.price_quote,
             heard_at_us=self.now_us if tick is None else tick.at_us,
+            quote_usd=self._quote_usd(question.symbol),
         )
+
+    def _quote_usd(self, symbol: Symbol) -> Decimal | None:
+        """Return what one unit of the symbol's quote currency is worth in account money, by the last prices."""
+        instrument = self._instruments.get(symbol)
+        if instrument is None:
+            return None
+        if instrument.quote in self._usd_equivalents:
+            return Decimal(1)
+        for currency in self._usd_equivalents:
+            tick = self._last.get(Symbol(f"{instrument.quote}/{currency}"))
+            if tick is not None:
+                return tick.price_quote
+        return None
 
 
 def _moved(tick: Tick) -> PriceMoved:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
 import attrs
 
 from actors.market.files import PriceFileError, last_instant_us, read_history
-from actors.market.random_walk import WALKED, random_walk
+from actors.market.random_walk import START_US, WALKED, random_walk
 from messages.base import Symbol
 from messages.market import Instrument, Tick
 
@@ -27,6 +27,8 @@ class PriceStream:
 
     ticks: Iterator[Tick]
     symbols: tuple[Symbol, ...]
+    starts_at_us: int
+    """When the first tick is: a clock that starts earlier would let timers run through years without prices."""
     has_end: bool
     ends_at_us: int | None
     """Roughly when the last tick is, for whoever shows progress; None where only reading on would tell."""
@@ -50,13 +52,22 @@ def open_prices(words: Sequence[str], instruments: Mapping[Symbol, Instrument]) 
     sources = [read_history(path, symbol) for symbol, path in files.items()]
     ends = [last_instant_us(path) for path in files.values()]
     ends_at_us = max((end for end in ends if end is not None), default=None)
-    return PriceStream(ticks=merge(sources), symbols=tuple(files), has_end=True, ends_at_us=ends_at_us)
+    ticks = merge(sources)
+    first = next(ticks)  # A file without one is an error already.
+    return PriceStream(
+        ticks=chain((first,), ticks),
+        symbols=tuple(files),
+        starts_at_us=first.at_us,
+        has_end=True,
+        ends_at_us=ends_at_us,
+    )
 
 
 def _random_stream(seed: str, instruments: Mapping[Symbol, Instrument]) -> PriceStream:
     if not (seed.isascii() and seed.isdigit() and len(seed) <= 18):
         raise PriceFileError(f"prices {RANDOM + seed!r}: the seed must be a whole number, such as {RANDOM}1")
-    return PriceStream(ticks=random_walk(int(seed), instruments), symbols=WALKED, has_end=False, ends_at_us=None)
+    ticks = random_walk(int(seed), instruments)
+    return PriceStream(ticks=ticks, symbols=WALKED, starts_at_us=START_US, has_end=False, ends_at_us=None)
 
 
 def _named_file(word: str, instruments: Mapping[Symbol, Instrument]) -> tuple[Symbol, Path]:

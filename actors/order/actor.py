@@ -174,6 +174,8 @@ class OrderSummary:
     over: int
     trades: int
     is_ready: bool
+    alerted: frozenset[PositionId]
+    """Positions whose stop could not be placed: watched locally, and a person has been told."""
 
 
 class OrderActor(TypedActor):
@@ -1130,6 +1132,13 @@ class OrderActor(TypedActor):
             if tracked.phase is Phase.RECORDING and tracked.order.intent.role is not OrderRole.ENTRY:
                 self._ask_to_place(tracked.order.id)
 
+    def is_settled(self) -> bool:
+        """Say whether nothing is under way: what is live rests on the exchange and nothing is being moved."""
+        return not self._in_review and all(
+            tracked.phase is Phase.RESTING and not tracked.is_withdrawn and not tracked.is_amend_asked
+            for tracked in tuple(self._book.live.values())
+        )
+
     def describe(self) -> OrderSummary:
         """Return the live orders and how much is remembered."""
         return OrderSummary(
@@ -1137,4 +1146,5 @@ class OrderActor(TypedActor):
             over=len(self._book.over),
             trades=len(self._book.trades),
             is_ready=self._is_ready,
+            alerted=frozenset(trade.position_id for trade in self._book.trades.values() if trade.is_alerted),
         )

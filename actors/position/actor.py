@@ -13,7 +13,7 @@ from actors.position import changes, events
 from actors.position.holding import Deadlines
 from actors.position.ledger import book
 from actors.position.portfolio import Portfolio, Valuation
-from actors.position.profit import average_entry
+from actors.position.profit import ZERO
 from actors.position.view import BookSummary, book_report, marks
 from actors.position.watch import Reached, SymbolWatch
 from actors.runtime.clock import MICROSECONDS
@@ -27,8 +27,8 @@ from messages.market import Instrument, PriceMoved
 from messages.positions import (
     ApplyFill,
     BeginClosing,
-    CloseReason,
     ClosePosition,
+    CloseReason,
     ConfirmProtection,
     GetBook,
     LevelReached,
@@ -125,7 +125,7 @@ class PositionActor(TypedActor):
         symbol = price.symbol
         self._prices[symbol] = price.last_quote
         watch = self._watches.get(symbol)
-        if watch is None or watch.floor_quote < price.low_quote and price.high_quote < watch.ceiling_quote:
+        if watch is None or (watch.floor_quote < price.low_quote and price.high_quote < watch.ceiling_quote):
             return
         for reached in watch.act(price.low_quote, price.high_quote, price.last_quote):
             self._tell_reached(reached)
@@ -146,8 +146,8 @@ class PositionActor(TypedActor):
         )
 
     def _last_price(self, position: Position) -> Decimal:
-        """Return the last price; before the first one the entry price, at which no level has been reached."""
-        return self._prices.get(position.symbol) or average_entry(position)
+        """Return the last price; 0, which is no price at all, before the first: unknown, never the entry price."""
+        return self._prices.get(position.symbol, ZERO)
 
     # Fills ----------------------------------------------------------------------------------------
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import attrs
 
+from messages.base import PositionId
 from messages.orders import Fill, Order, OrderRole
-from messages.positions import ApplyFill, CloseReason, Position, PositionId, PositionSide, PositionStatus
+from messages.positions import ApplyFill, CloseReason, Position, PositionSide, PositionStatus
 from messages.trades import Side
 
 ENTRY_SIDE = {Side.BUY: PositionSide.LONG, Side.SELL: PositionSide.SHORT}

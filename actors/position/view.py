@@ -29,13 +29,12 @@ class BookSummary:
 
 def mark(position: Position, price_quote: Decimal | None) -> PositionMark:
     """Return what is still held of a position at this price, fees apart; 0 and 0 while there is no price."""
-    known = price_quote is not None
     return PositionMark(
         position_id=position.id,
         symbol=position.symbol,
         price_quote=price_quote,
-        unrealised_quote=unrealised(position, price_quote) if known else ZERO,
-        unrealised_pct=unrealised_pct(position, price_quote) if known else ZERO,
+        unrealised_quote=ZERO if price_quote is None else unrealised(position, price_quote),
+        unrealised_pct=ZERO if price_quote is None else unrealised_pct(position, price_quote),
     )
 
 

@@ -49,8 +49,10 @@ class SymbolWatch:
             self._forget(after)
         else:
             known = before if before is not None and before.status is PositionStatus.OPEN else None
-            self._arm(after, Trigger.STOP, after.stop_loss_quote, known and known.stop_loss_quote)
-            self._arm(after, Trigger.TARGET, after.take_profit_quote, known and known.take_profit_quote)
+            if known is None or known.stop_loss_quote != after.stop_loss_quote:
+                self._arm(after, Trigger.STOP, after.stop_loss_quote)
+            if known is None or known.take_profit_quote != after.take_profit_quote:
+                self._arm(after, Trigger.TARGET, after.take_profit_quote)
             self._trail(known, after)
         self._note_band()
 
@@ -102,9 +104,9 @@ class SymbolWatch:
         self._book.disarm(position.id)
         self._trails[position.side].leave(position.id)
 
-    def _arm(self, position: Position, trigger: Trigger, price: Decimal | None, earlier: Decimal | None) -> None:
-        if price is not None and price != earlier:
-            self._book.arm(position.id, position.side, trigger, price)
+    def _arm(self, position: Position, trigger: Trigger, price_quote: Decimal | None) -> None:
+        if price_quote is not None:
+            self._book.arm(position.id, position.side, trigger, price_quote)
 
     def _trail(self, known: Position | None, after: Position) -> None:
         trail = self._trails[after.side]
@@ -117,7 +119,7 @@ class SymbolWatch:
         elif known is None and after.watermark_quote is not None:
             trail.join(after.id, after.watermark_quote, moved=True)
         elif after.watermark_quote is None and (known is None or known.entry_base != after.entry_base):
-            self._arm(after, Trigger.ACTIVATION, self._activation(after), None)
+            self._arm(after, Trigger.ACTIVATION, self._activation(after))
 
     def _activation(self, position: Position) -> Decimal:
         entry_quote = average_entry(position)

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 import pykka
 from pykka._envelope import Envelope
+from pykka.messages import _ActorStop
 
 from actors.runtime.typed_actor import TypedActor
 from messages.base import Message, stamp
@@ -46,6 +47,10 @@ class Dispatcher(Protocol):
         on_error: Callable[[Exception], Message],
     ) -> None:
         """Run slow work; its result is told to `actor`."""
+        ...
+
+    def settle(self) -> bool:
+        """Handle what is queued, where that can be done at once; say whether nothing is left to wait for."""
         ...
 
     async def until_quiet(self) -> None:
@@ -148,7 +153,8 @@ class SharedDispatcher:
             def _create_actor_inbox(self) -> SharedInbox:
                 return SharedInbox(dispatcher, self)
 
-            def _create_future(self) -> pykka.Future[Any]:
+            @staticmethod
+            def _create_future() -> pykka.Future[Any]:
                 return pykka.ThreadingFuture()
 
             def _start_actor_loop(self) -> None:
@@ -250,6 +256,12 @@ class SharedDispatcher:
         self._free_io.add(task)
         task.add_done_callback(self._free_io.discard)
         task.add_done_callback(deliver)
+
+    def settle(self) -> bool:
+        """Drain; say whether no I/O is under way."""
+        if self._ready:
+            self.drain()
+        return not self._io and not self._free_io
 
     async def until_quiet(self) -> None:
         """Drain, take the next I/O result, drain again, until neither is left."""
@@ -363,6 +375,10 @@ class ThreadDispatcher:
                 statistics.depth_max = max(statistics.depth_max, self.mailbox_depth() + 1)
                 return super()._handle_receive(message)
 
+            def end(self) -> None:
+                super().end()
+                self.actor_inbox.put(Envelope(_ActorStop()))  # Its thread sleeps in `get`, and must come to see it.
+
             def _actor_loop_teardown(self) -> None:
                 self.actor_inbox.close()
                 super()._actor_loop_teardown()
@@ -410,6 +426,10 @@ class ThreadDispatcher:
                 self.done()
 
         task.add_done_callback(finish)
+
+    def settle(self) -> bool:
+        """Say whether the last token is gone: the threads work by themselves."""
+        return not self._tokens
 
     async def until_quiet(self) -> None:
         """Wait until the last token is gone."""

@@ -100,7 +100,7 @@ class Switchboard:
 
     def untap(self, listener: Callable[[Message], None]) -> None:
         """Stop showing messages to `listener`."""
-        self._taps = tuple(tap for tap in self._taps if tap is not listener)
+        self._taps = tuple(tap for tap in self._taps if tap != listener)  # Bound methods are equal, never identical.
 
     def _log(self, message: Message) -> None:
         level = type(message).log_level

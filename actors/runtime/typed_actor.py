@@ -101,6 +101,15 @@ class TypedActor(pykka.Actor):
 
     # What the runtime does with it ----------------------------------------------------------------
 
+    def begin(self) -> None:
+        """Start reading the inbox, once everybody has been introduced to everybody."""
+        self._start_actor_loop()
+
+    def end(self) -> None:
+        """Stop at once, whatever waits."""
+        if not self.actor_stopped.is_set():
+            self._stop()
+
     def report(self) -> ActorReport:
         """Return the actor's running figures."""
         return self.statistics.report(self.role, self.mailbox_depth())

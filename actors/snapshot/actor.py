@@ -14,8 +14,7 @@ from actors.runtime.typed_actor import Recover, TypedActor, kinds
 from actors.snapshot.capture import capture, next_due_us
 from config.settings import SnapshotSettings
 from messages.base import Command
-from messages.exchange import AccountReported
-from messages.journal import JournalLoaded, RecordSnapshots, Snapshot
+from messages.journal import RecordSnapshots, Snapshot
 from messages.lifecycle import EngineReady, StopOpening
 from messages.positions import BookReported, GetBook
 from messages.protocols import SnapshotInbox, SnapshotOutbox
@@ -74,8 +73,6 @@ class SnapshotActor(TypedActor):
                 self._keep(message)
             case StopOpening():
                 self._drain()
-            case JournalLoaded() | AccountReported():
-                pass  # The equity at the start is valued by who starts this actor: here are no prices.
             case _:
                 assert_never(message)
 

@@ -22,10 +22,11 @@ from messages.orders import OrderIntent, TimeInForce
 
 def why_malformed(intent: OrderIntent, instrument: Instrument, last_quote: Decimal, now_us: int) -> str | None:
     """Return the refusal that the order deserves whoever sends it, None when it is well formed."""
+    price_quote = intent.limit_price_quote or intent.trigger_price_quote or last_quote
     return (
         _wrong_arguments(intent, instrument, now_us)
         or _wrong_prices(intent, instrument)
-        or why_too_small(intent, instrument, intent.volume_base, last_quote)
+        or why_bad_volume(intent.volume_base, price_quote, instrument)
     )
 
 
@@ -57,13 +58,10 @@ def why_bad_price(price_quote: Decimal, instrument: Instrument) -> str | None:
     return None if is_on_grid(price_quote, instrument.price_tick_quote) else TICK_SIZE
 
 
-def why_too_small(
-    intent: OrderIntent, instrument: Instrument, volume_base: Decimal, last_quote: Decimal
-) -> str | None:
-    """Return what is wrong with the volume, or with what it costs, None when nothing is."""
+def why_bad_volume(volume_base: Decimal, price_quote: Decimal, instrument: Instrument) -> str | None:
+    """Return what is wrong with a volume, or with what it costs at this price, None when nothing is."""
     if volume_base <= 0 or not is_on_grid(volume_base, instrument.lot_step_base):
         return BAD_VOLUME
     if volume_base < instrument.volume_min_base:
         return ORDER_MINIMUM
-    price_quote = intent.limit_price_quote or intent.trigger_price_quote or last_quote
     return COST_MINIMUM if volume_base * price_quote < instrument.notional_min_quote else None

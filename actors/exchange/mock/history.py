@@ -6,7 +6,9 @@ No question costs more when the history is longer: orders are found by id, trade
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from decimal import Decimal
+from itertools import chain
 
 from actors.exchange.mock.book_order import BookOrder
 from messages.base import ExternalOrderId, OrderId, TradeId
@@ -42,7 +44,7 @@ class History:
         self.ended_count = 0
         self.changed_orders: dict[ExternalOrderId, BookOrder | None] = {}
         """None stands for an order that was forgotten."""
-        self.changed_trades: list[int] = []
+        self.changed_trades: list[Fill] = []
 
     # Orders ---------------------------------------------------------------------------------------
 
@@ -95,7 +97,7 @@ class History:
     def add_trade(self, fill: Fill) -> None:
         """Take up the next trade."""
         self.trade_count += 1
-        self.changed_trades.append(self.trade_count)
+        self.changed_trades.append(fill)
         self.restore_trade(self.trade_count, fill)
 
     def restore_trade(self, number: int, fill: Fill) -> None:
@@ -109,13 +111,13 @@ class History:
             if not self._fills_of[order_id]:
                 del self._fills_of[order_id]
 
-    def trade(self, number: int) -> Fill:
-        """Return a trade by its number."""
-        return self._fills[number]
+    def trades(self) -> Iterable[Fill]:
+        """Return every remembered trade, oldest first."""
+        return self._fills.values()
 
-    def trades(self) -> dict[int, Fill]:
-        """Return every remembered trade by its number, oldest first."""
-        return self._fills
+    def orders(self) -> Iterable[BookOrder]:
+        """Return every remembered order: those that are over in the order of their ends, then the open ones."""
+        return chain(self._over, self.open.values())
 
     def fills_of(self, order_id: OrderId, until_us: int | None = None) -> tuple[Fill, ...]:
         """Return the trades of an order; those after `until_us` are left out."""
@@ -124,13 +126,20 @@ class History:
 
     def fills_after(self, number: int, until_us: int | None = None) -> tuple[tuple[Fill, ...], int]:
         """Return the trades after that number, and the number of the last one; later ones than `until_us` wait."""
-        found = []
+        found: list[Fill] = []
         for following in range(max(number, self.trade_count - len(self._fills)) + 1, self.trade_count + 1):
             fill = self._fills[following]
             if until_us is not None and fill.at_us > until_us:
                 return tuple(found), following - 1
             found.append(fill)
         return tuple(found), max(number, self.trade_count)
+
+    def seen_until(self, until_us: int | None) -> int:
+        """Return the number of the newest trade that is not later than `until_us`."""
+        number = self.trade_count
+        while until_us is not None and number in self._fills and self._fills[number].at_us > until_us:
+            number -= 1
+        return number
 
     def view(self, order: BookOrder, until_us: int | None = None) -> ExchangeOrder | None:
         """Return what is said of an order: now, or as it was at `until_us`; None if it was not there yet."""
@@ -141,5 +150,6 @@ class History:
         if order.ended_at_us is not None and order.ended_at_us <= until_us:
             return order.view()
         fills = self.fills_of(order.order_id, until_us)
-        filled_base = sum((fill.volume_base for fill in fills if fill.external_order_id == order.external_id), Decimal(0))
+        own = (fill.volume_base for fill in fills if fill.external_order_id == order.external_id)
+        filled_base = sum(own, Decimal(0))
         return order.view_with(OrderStatus.PARTIALLY_FILLED if filled_base else OrderStatus.OPEN, filled_base)

@@ -24,10 +24,10 @@ class Market:
         "_rising",
         "at_us",
         "falling_best",
+        "has_moved",
         "instrument",
         "last_quote",
         "rising_best",
-        "saved_sequence",
         "sequence",
         "working",
     )
@@ -38,7 +38,8 @@ class Market:
         self.at_us = 0
         self.sequence = 0
         """The place of the last tick in the stream; with `at_us` it tells a tick that is already in the books."""
-        self.saved_sequence = 0
+        self.has_moved = False
+        """Whether the price has changed since it was last saved."""
         self.falling_best = NOTHING_BELOW
         """The highest price that a fall would reach first."""
         self.rising_best = NOTHING_ABOVE
@@ -66,10 +67,6 @@ class Market:
         levels = self._falling if rest.is_falling else self._rising
         levels.discard((rest.price_quote, order.sequence, order))
         self._remember_best()
-
-    def is_reached(self, low_quote: Decimal, high_quote: Decimal) -> bool:
-        """Say whether a tick with these extremes concerns any order."""
-        return low_quote <= self.falling_best or high_quote >= self.rising_best or bool(self.working)
 
     def reached(self, low_quote: Decimal, high_quote: Decimal) -> list[BookOrder]:
         """Return the orders that a tick with these extremes concerns; they stay where they are."""

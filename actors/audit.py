@@ -1,0 +1,162 @@
+"""Are the books right? The exchange's own books are the truth, and every difference is named.
+
+Pure, and it shares no arithmetic with the engine: sums of fills on one side, balances on the other.
+Read in order: Books, audit(), then one function for each invariant.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+
+import attrs
+
+from messages.base import Currency, OrderId, PositionId, Symbol
+from messages.exchange import AccountReported
+from messages.market import Instrument
+from messages.orders import Order, OrderRole
+from messages.positions import Position, PositionSide, PositionStatus
+from messages.trades import Side
+
+ZERO = Decimal(0)
+PROTECTIVE = (OrderRole.STOP, OrderRole.TARGET)
+
+
+@attrs.frozen(kw_only=True)
+class Flow:
+    """All fills of one symbol and side: how much, for how much, at what fees."""
+
+    symbol: Symbol
+    side: Side
+    volume_base: Decimal
+    cost_quote: Decimal
+    fees_quote: Decimal
+
+
+@attrs.frozen(kw_only=True)
+class Books:
+    """Both sides at one quiet instant."""
+
+    account: AccountReported
+    """The exchange's."""
+    initial_balances: Mapping[Currency, Decimal]
+    instruments: Mapping[Symbol, Instrument]
+    flows: tuple[Flow, ...]
+    """Every fill ever booked."""
+    live_orders: tuple[Order, ...]
+    open_positions: tuple[Position, ...]
+    alerted: frozenset[PositionId] = frozenset()
+    """Positions that are bare, watched locally, and of which a person has been told."""
+
+
+@attrs.frozen
+class Violation:
+    """A broken promise: which invariant, and what differs."""
+
+    invariant: str
+    text: str
+
+
+def audit(books: Books) -> tuple[Violation, ...]:
+    """Return every difference between our books and the exchange's."""
+    texts = (
+        ("I2", _strangers(books)),
+        ("I4", [f"position {position.id} is bare" for position in unprotected(books)]),
+        ("I5", _wrong_volumes(books)),
+        ("I5", [f"order {order_id} protects nothing" for order_id in orphans(books)]),
+        ("I6", _money(books)),
+    )
+    return tuple(Violation(invariant, text) for invariant, found in texts for text in found)
+
+
+def unprotected(books: Books) -> tuple[Position, ...]:
+    """Return the open positions that asked for a stop and have none on the exchange, nor a watch and an alert."""
+    resting = {order.order_id for order in books.account.open_orders}
+    stops = {
+        order.intent.position_id
+        for order in books.live_orders
+        if order.intent.role is OrderRole.STOP and order.id in resting
+    }
+    return tuple(
+        position
+        for position in books.open_positions
+        if _owes_stop(position, books.instruments) and position.id not in stops | books.alerted
+    )
+
+
+def _owes_stop(position: Position, instruments: Mapping[Symbol, Instrument]) -> bool:
+    is_dust = position.volume_base < instruments[position.symbol].volume_min_base
+    return position.stop_loss_quote is not None and position.status is PositionStatus.OPEN and not is_dust
+
+
+def orphans(books: Books) -> tuple[OrderId, ...]:
+    """Return the resting orders that are nobody's: neither a live entry nor an exit of an open position."""
+    held = {position.id for position in books.open_positions}
+    ours = {
+        order.id
+        for order in books.live_orders
+        if order.intent.role is OrderRole.ENTRY or order.intent.position_id in held
+    }
+    return tuple(order.order_id for order in books.account.open_orders if order.order_id not in ours)
+
+
+def _strangers(books: Books) -> Iterable[str]:
+    """An intent has at most one order on the exchange."""
+    seen: set[OrderId] = set()
+    for order in books.account.open_orders:
+        if order.order_id in seen:
+            yield f"intent {order.order_id} has two open orders on the exchange"
+        seen.add(order.order_id)
+
+
+def _wrong_volumes(books: Books) -> Iterable[str]:
+    """A protective order covers exactly what is held."""
+    held = {position.id: position for position in books.open_positions}
+    resting = {order.order_id: order for order in books.account.open_orders}
+    for order in books.live_orders:
+        position = held.get(order.intent.position_id)
+        at_exchange = resting.get(order.id)
+        if order.intent.role not in PROTECTIVE or position is None or at_exchange is None:
+            continue
+        covered = at_exchange.volume_base - at_exchange.filled_base
+        if position.status is PositionStatus.OPEN and covered != position.volume_base:
+            yield f"order {order.id} covers {covered} of position {position.id}, which holds {position.volume_base}"
+
+
+def _money(books: Books) -> Iterable[str]:
+    """Currency by currency, and coin by coin, nothing came from nowhere: exact, and without any price.
+
+    Every fill moves its cost into or out of the quote currency and its volume out of or into the base, less fees.
+    A margin position has not been paid yet: its cost and volume stand among the holdings instead of the balances.
+    """
+    ours: defaultdict[Currency, Decimal] = defaultdict(Decimal, books.initial_balances)
+    for flow in books.flows:
+        instrument = books.instruments[flow.symbol]
+        sign = 1 if flow.side is Side.BUY else -1
+        ours[instrument.base] += sign * flow.volume_base
+        ours[instrument.quote] -= sign * flow.cost_quote + flow.fees_quote
+    theirs: defaultdict[Currency, Decimal] = defaultdict(Decimal, books.account.balances)
+    for holding in books.account.holdings:
+        instrument = books.instruments[holding.symbol]
+        sign = 1 if holding.volume_base > 0 else -1
+        theirs[instrument.base] += holding.volume_base
+        theirs[instrument.quote] -= sign * holding.cost_quote
+    for currency in sorted(ours.keys() | theirs.keys()):
+        if ours[currency] != theirs[currency]:
+            yield f"{currency}: we book {ours[currency]}, the exchange {theirs[currency]}"
+    yield from _positions_against_fills(books)
+
+
+def _positions_against_fills(books: Books) -> Iterable[str]:
+    """What the open positions of a symbol hold is what its fills have left."""
+    from_fills: defaultdict[Symbol, Decimal] = defaultdict(Decimal)
+    for flow in books.flows:
+        from_fills[flow.symbol] += flow.volume_base if flow.side is Side.BUY else -flow.volume_base
+    from_positions: defaultdict[Symbol, Decimal] = defaultdict(Decimal)
+    for position in books.open_positions:
+        sign = 1 if position.side is PositionSide.LONG else -1
+        from_positions[position.symbol] += sign * position.volume_base
+    for symbol in sorted(from_fills.keys() | from_positions.keys()):
+        if from_fills[symbol] != from_positions[symbol]:
+            yield f"{symbol}: positions hold {from_positions[symbol]}, fills left {from_fills[symbol]}"

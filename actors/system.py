@@ -1,0 +1,249 @@
+"""The whole machine, top to bottom: every actor, in the order in which they start, and who lives in what world.
+
+Read in order: World, parts(), Engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import attrs
+import pykka
+from loguru import logger
+
+from actors.bus.actor import EventBusActor
+from actors.exchange.mock.actor import MockExchangeActor
+from actors.exchange.mock.faults import Faults
+from actors.exchange.mock.store import BookStore
+from actors.journal.actor import JournalActor
+from actors.market.actor import MarketActor
+from actors.order.actor import OrderActor
+from actors.position.actor import PositionActor
+from actors.rate_limiter.actor import RateLimiterActor
+from actors.risk.actor import RiskActor
+from actors.runtime.clock import Clock
+from actors.runtime.dispatchers import Dispatcher, SharedDispatcher, ThreadDispatcher
+from actors.runtime.pacer import WakingTimers
+from actors.runtime.ports import Ports
+from actors.runtime.statistics import ActorReport
+from actors.runtime.switchboard import Declaration, Switchboard, check_wiring
+from actors.runtime.typed_actor import TypedActor
+from actors.snapshot.actor import SnapshotActor
+from actors.supervisor.actor import SupervisorActor
+from actors.supervisor.policy import EXIT_FAILED
+from config.settings import Settings
+from messages.base import UNSTAMPED, Message, ProposalId, Query
+from messages.bus import Subscribe, Unsubscribe
+from messages.lifecycle import ActorFailed, DrainEngine, EngineReady, StartEngine
+from messages.market import Tick
+from messages.protocols import FromStrategy
+from messages.risk import SetTradingState
+from persistence.protocol import Journal
+
+Answer = TypeVar("Answer", bound=Message)
+ASK_PATIENCE_S = 30
+
+SPOKEN_OUTSIDE = frozenset(
+    {StartEngine, DrainEngine, ActorFailed, Tick, SetTradingState, Subscribe, Unsubscribe, *FromStrategy.__args__}
+)
+"""What people, the prices and the engine itself put in."""
+
+
+@attrs.frozen(kw_only=True)
+class World:
+    """What surrounds the actors. Production, the harness and the benchmarks each bring their own."""
+
+    settings: Settings
+    clock: Clock
+    new_id: Callable[[], str]
+    journal: Journal
+    equity_start_usd: Decimal
+    book_store: BookStore | None
+    """Where the mock exchange keeps its books; None for books that die with it."""
+    faults: Faults | None = None
+    is_repeatable: bool
+    """Whether results of I/O are told in the order in which it was started."""
+
+
+@attrs.frozen
+class Part:
+    """One actor of the machine: its class, and what it is made with besides the ports."""
+
+    actor_class: type[Any]
+    made_with: Mapping[str, Any]
+
+
+def parts(world: World, engine: Engine) -> tuple[Part, ...]:
+    """Return the whole machine, in the order of starting: who must hear comes before who speaks."""
+    execution = world.settings.execution
+    market = {"instruments": execution.instruments, "usd_equivalents": execution.usd_equivalents}
+    equity = {"equity_start_usd": world.equity_start_usd}
+    return (
+        Part(SupervisorActor, {"settings": execution.actors, "control": engine}),
+        Part(JournalActor, {"journal": world.journal, "settings": execution.journal}),
+        Part(EventBusActor, {"settings": execution.bus}),
+        Part(
+            MockExchangeActor,
+            {"paper": execution.paper, "store": world.book_store, "faults": world.faults, **market},
+        ),
+        Part(RateLimiterActor, {"settings": execution.rate_limits}),
+        Part(PositionActor, {"settings": execution.positions, **market}),
+        Part(RiskActor, {"settings": world.settings.risk, **equity, **market}),
+        Part(OrderActor, {"settings": execution.orders, "instruments": execution.instruments}),
+        Part(SnapshotActor, {"settings": execution.snapshots, "started": engine.is_ready, **equity}),
+        Part(MarketActor, market),
+    )
+
+
+class Engine:
+    """The running machine, as those outside see it: tell, ask, wait until quiet, drain, stop.
+
+    It is also what the supervisor holds in its hand (`Control`): stop, restart, is_drained.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        self.clock = world.clock
+        self.timers = WakingTimers()
+        self.switchboard = Switchboard()
+        self.dispatcher: Dispatcher = _dispatcher(world)
+        self.actors: dict[str, TypedActor] = {}
+        self.is_ready = False
+        self.exit_code: int | None = None
+        self.exit_reason = ""
+        self.ports = Ports(
+            clock=world.clock,
+            new_id=world.new_id,
+            timers=self.timers,
+            io=self.dispatcher,
+            switchboard=self.switchboard,
+            report_failure=self._report_failure,
+        )
+
+    def start(self) -> None:
+        """Make every actor, introduce them to each other, and tell the supervisor to begin."""
+        machine = parts(self._world, self)
+        check_wiring(
+            [Declaration(part.actor_class.role, part.actor_class.accepts, part.actor_class.emits) for part in machine],
+            SPOKEN_OUTSIDE,
+        )
+        for part in machine:
+            self._make(part)
+        self._connect()
+        self.switchboard.tap(self._note_ready)
+        for actor in self.actors.values():
+            actor.begin()
+        self.tell(StartEngine())
+
+    def _make(self, part: Part) -> None:
+        actor = self.dispatcher.runnable(part.actor_class)(self.ports, **part.made_with)
+        pykka.ActorRegistry.register(actor.actor_ref)
+        self.actors[part.actor_class.role] = actor
+
+    def _connect(self) -> None:
+        self.switchboard.connect(self.actors, self.dispatcher.post_of)
+
+    def _note_ready(self, message: Message) -> None:
+        if type(message) is EngineReady:
+            self.is_ready = True
+            self.switchboard.untap(self._note_ready)
+
+    # For those outside --------------------------------------------------------------------------------
+
+    def tell(self, message: Message, proposal_id: ProposalId | None = None) -> None:
+        """Say something from outside, on the loop's own thread."""
+        self.switchboard.route(message, UNSTAMPED, proposal_id)
+
+    async def ask(self, role: str, question: Message) -> Any:
+        """Return what an actor answers to a question from outside."""
+        future = self.actors[role].actor_ref.ask(question, block=False)
+        return await asyncio.to_thread(future.get, timeout=ASK_PATIENCE_S)
+
+    async def query(self, question: Query, answer_type: type[Answer]) -> Answer:
+        """Ask as an actor would, and return the answer as it passes the switchboard."""
+        answers: asyncio.Queue[Answer] = asyncio.Queue()
+
+        def listen(message: Message) -> None:
+            if isinstance(message, answer_type):
+                self._loop.call_soon_threadsafe(answers.put_nowait, message)
+
+        self.switchboard.tap(listen)
+        try:
+            self.tell(question)
+            await self.until_quiet()
+            return await asyncio.wait_for(answers.get(), ASK_PATIENCE_S)
+        finally:
+            self.switchboard.untap(listen)
+
+    def settle(self) -> bool:
+        """Handle what is queued; say whether that was all, so that nobody has to wait."""
+        return self.dispatcher.settle()
+
+    async def until_quiet(self) -> None:
+        """Return when every inbox is empty and no I/O is under way."""
+        await self.dispatcher.until_quiet()
+
+    async def until_ended(self) -> None:
+        """Return when the engine has stopped, for whatever reason: `exit_code` says which."""
+        await self._ended.wait()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the engine has ended."""
+        return self.exit_code is not None
+
+    def drain(self) -> None:
+        """Take nothing new, settle, and end with exit code 0."""
+        self.tell(DrainEngine())
+
+    def reports(self) -> tuple[ActorReport, ...]:
+        """Return the figures of every actor, in the order of starting."""
+        return tuple(actor.report() for actor in self.actors.values())
+
+    async def close(self) -> None:
+        """Stop every actor and cancel their I/O."""
+        for actor in reversed(self.actors.values()):
+            actor.end()
+        await self.dispatcher.close()
+
+    # For the supervisor -------------------------------------------------------------------------------
+
+    def stop(self, exit_code: int, reason: str) -> None:
+        """End the engine; the first reason is the one that counts."""
+        if self.exit_code is None:
+            self.exit_code = exit_code
+            self.exit_reason = reason
+            self._loop.call_soon_threadsafe(self._ended.set)
+
+    def restart(self, role: str) -> None:
+        """Put a new actor in the place of one that failed: empty inbox, recovered by itself."""
+        logger.warning("restarting {}", role)
+        for part in parts(self._world, self):
+            if part.actor_class.role == role:
+                self._make(part)
+        self._connect()
+        self.actors[role].begin()
+
+    def is_drained(self) -> bool:
+        """Say whether no order is under way and nothing waits for the journal."""
+        order, journal = self.actors["order"], self.actors["journal"]
+        return bool(order.is_settled() and journal.is_settled())  # type: ignore[attr-defined]
+
+    def _report_failure(self, role: str, error: BaseException) -> None:
+        logger.opt(exception=error).error("actor {} failed", role)
+        reason = f"{type(error).__name__}: {error}"
+        if role == SupervisorActor.role:
+            self.stop(EXIT_FAILED, f"{role} failed: {reason}")
+        else:
+            self.tell(ActorFailed(role=role, reason=reason))
+
+
+def _dispatcher(world: World) -> Dispatcher:
+    if world.settings.execution.actors.dispatcher == "threads":
+        return ThreadDispatcher()
+    return SharedDispatcher(ordered_io=world.is_repeatable)

@@ -1,0 +1,271 @@
+"""The journal in PostgreSQL: each group of units is one transaction, kept once whatever happens to the connection.
+
+The connection may be lost between a commit and its answer. So every group has a number, the account's row holds the
+last number committed, and a group handed in again goes in only if its number is still due.
+Read in order: commit(), _write(), _connected(), then the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from decimal import Decimal
+
+import asyncpg
+import attrs
+from asyncpg import Connection
+
+from messages.base import Currency, ProposalId
+from messages.bus import NumberedEvent
+from messages.journal import RecordUnit, RecoveredState, Snapshot
+from persistence.database import DatabaseUnreachableError, hold_account
+from persistence.groups import TARGETS, Group, make_group, statement
+from persistence.partitions import EQUITY_SNAPSHOTS, POSITION_SNAPSHOTS, KnownMonths
+from persistence.protocol import JournalUnavailableError
+from persistence.recovery import recover
+from persistence.rows import (
+    EQUITY_SNAPSHOT_COLUMNS,
+    POSITION_SNAPSHOT_COLUMNS,
+    balances_as_json,
+    balances_from_json,
+    equity_snapshot_row,
+    position_snapshot_rows,
+)
+
+Connect = Callable[[], Awaitable[Connection]]
+
+COMMIT_TIMEOUT_S = 30
+"""A server that says nothing for so long is treated as lost."""
+COMMITS_TIMED = 1_024
+
+LOST = (
+    OSError,
+    TimeoutError,
+    DatabaseUnreachableError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # The server is told to stop, or has crashed.
+    asyncpg.InsufficientResourcesError,  # Disk full, too many connections.
+    asyncpg.PostgresSystemError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.ReadOnlySQLTransactionError,  # It has become a standby.
+)
+"""What may pass: the same call may be made again. Everything else is a mistake of ours, and is not caught."""
+
+PLAN_ONCE = "SET plan_cache_mode = force_generic_plan"
+"""Arrays of any length have one plan; planning anew for each costs more than the insert."""
+ADD_ACCOUNT = "INSERT INTO accounts (account) VALUES ($1) ON CONFLICT DO NOTHING"
+PROGRESS = """
+SELECT group_no, event_no, (SELECT max(timestamp) FROM equity_snapshots WHERE account = $1) AS photographed_at,
+       pg_backend_pid() AS pid, (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()) AS since
+FROM accounts WHERE account = $1
+"""
+END_SESSION = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2"
+GROUP_NUMBER = "SELECT group_no FROM accounts WHERE account = $1"
+KNOWN_REQUESTS = "SELECT id FROM trade_requests WHERE account = $1 AND id = ANY($2::uuid[])"
+OPEN_ACCOUNT = """
+UPDATE accounts SET initial_balances = coalesce(initial_balances, $2::jsonb) WHERE account = $1
+RETURNING initial_balances
+"""
+
+
+@attrs.frozen
+class _Session:
+    """Our session at the server, as the server knows it."""
+
+    pid: int
+    since_us: int
+
+
+class PostgresJournal:
+    """Keeps what the actors record. It owns one connection and, while that lives, the account."""
+
+    def __init__(self, connect: Connect, account: str) -> None:
+        self._connect = connect
+        self._account = account
+        self._connection: Connection | None = None
+        self._session: _Session | None = None
+        self._turn = asyncio.Lock()  # A connection does one thing at a time; a question waits for a commit.
+        self._unanswered: Group | None = None
+        self._group_number = 0
+        self._last_event = 0
+        self._photographed_us: int | None = None
+        self._months = KnownMonths()
+        self.commits = 0
+        self.rows_written = 0
+        self.commit_ns: deque[int] = deque(maxlen=COMMITS_TIMED)
+
+    async def open(self) -> None:
+        """Connect and take the account. Called at a start, so that what is wrong is said by its own name."""
+        async with self._turn:
+            await self._connected()
+
+    async def close(self) -> None:
+        """Give up the account and the connection."""
+        async with self._turn:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                await connection.close(timeout=COMMIT_TIMEOUT_S)
+
+    # Writing --------------------------------------------------------------------------------------
+
+    async def commit(self, units: Sequence[RecordUnit]) -> tuple[NumberedEvent, ...]:
+        """Keep all units or none, and return their events, numbered."""
+        started_ns = time.perf_counter_ns()
+        async with self._at_the_database() as connection:
+            group = self._unanswered = self._group_of(units)
+            if self._group_number != group.number:  # Equal: it went in before its answer was lost.
+                await self._write(connection, group)
+            self._settle(group)
+        self.commit_ns.append(time.perf_counter_ns() - started_ns)
+        return group.events
+
+    def _group_of(self, units: Sequence[RecordUnit]) -> Group:
+        unanswered = self._unanswered
+        if unanswered is None:
+            return make_group(self._account, units, number=self._group_number + 1, events_before=self._last_event)
+        if not unanswered.is_made_of(units):
+            raise RuntimeError("the units of an unanswered commit come first, unchanged")
+        return unanswered
+
+    def _settle(self, group: Group) -> None:
+        self._unanswered = None
+        self._group_number = group.number
+        self._last_event = group.last_event
+        self.commits += 1
+        self.rows_written += group.row_count
+        if group.snapshots:
+            self._photographed_us = group.snapshots[-1].at_us
+
+    async def _write(self, connection: Connection, group: Group) -> None:
+        await self._months.ensure(connection, group.event_instants_us, group.snapshot_instants_us)
+        try:
+            await self._send(connection, group)
+        except asyncpg.CheckViolationError:
+            # A month that we knew was dropped by another engine's retention: look again, once.
+            self._months.forget()
+            await self._months.ensure(connection, group.event_instants_us, group.snapshot_instants_us)
+            await self._send(connection, group)
+
+    async def _send(self, connection: Connection, group: Group) -> None:
+        if not group.snapshots:
+            await self._send_rows(connection, group)
+            return
+        async with connection.transaction():
+            if await self._send_rows(connection, group):
+                await self._send_snapshots(connection, group.snapshots)
+
+    async def _send_rows(self, connection: Connection, group: Group) -> bool:
+        """Send the one statement; return whether it wrote, False if the group was in already."""
+        targets = tuple(index for index in range(len(TARGETS)) if group.rows[index])
+        written = await connection.fetchval(
+            statement(targets),
+            *(self._account, group.number, group.last_event),
+            *(group.rows[index] for index in targets),
+            timeout=COMMIT_TIMEOUT_S,
+        )
+        if written:
+            return True
+        if await connection.fetchval(GROUP_NUMBER, self._account) != group.number:
+            raise RuntimeError(f"another writer has changed the account {self._account!r}: two engines own it")
+        return False
+
+    async def _send_snapshots(self, connection: Connection, snapshots: Sequence[Snapshot]) -> None:
+        """Copy the photographs in; those of the same instants and later, from before a restart, make room."""
+        first_us = snapshots[0].at_us
+        if self._photographed_us is not None and first_us <= self._photographed_us:
+            for table in (EQUITY_SNAPSHOTS, POSITION_SNAPSHOTS):
+                await connection.execute(
+                    f"DELETE FROM {table} WHERE account = $1 AND timestamp >= $2",  # noqa: S608 - Our own names.
+                    self._account,
+                    first_us,
+                )
+        await connection.copy_records_to_table(
+            EQUITY_SNAPSHOTS,
+            records=[equity_snapshot_row(self._account, snapshot) for snapshot in snapshots],
+            columns=EQUITY_SNAPSHOT_COLUMNS,
+            timeout=COMMIT_TIMEOUT_S,
+        )
+        marks = [row for snapshot in snapshots for row in position_snapshot_rows(self._account, snapshot)]
+        if marks:
+            await connection.copy_records_to_table(
+                POSITION_SNAPSHOTS, records=marks, columns=POSITION_SNAPSHOT_COLUMNS, timeout=COMMIT_TIMEOUT_S
+            )
+
+    # Reading --------------------------------------------------------------------------------------
+
+    async def load(self) -> RecoveredState:
+        """Return what a start needs of the past."""
+        async with self._at_the_database() as connection:
+            return await recover(connection, self._account)
+
+    async def open_account(self, balances: Mapping[Currency, Decimal]) -> Mapping[Currency, Decimal]:
+        """Remember the balances the account began with; on a later start return those remembered then."""
+        async with self._at_the_database() as connection:
+            text = await connection.fetchval(OPEN_ACCOUNT, self._account, balances_as_json(balances))
+        return {Currency(currency): amount for currency, amount in balances_from_json(text).items()}
+
+    async def known_requests(self, ids: Iterable[ProposalId]) -> frozenset[ProposalId]:
+        """Return which of these requests were handed in before, however long ago."""
+        async with self._at_the_database() as connection:
+            rows = await connection.fetch(KNOWN_REQUESTS, self._account, list(ids))
+        return frozenset(ProposalId(str(row[0])) for row in rows)
+
+    # The connection -------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _at_the_database(self) -> AsyncIterator[Connection]:
+        """Lend the connection, and tell an outage from a mistake."""
+        async with self._turn:
+            try:
+                yield await self._connected()
+            except LOST as error:
+                if isinstance(error, ValueError):
+                    self._unanswered = None
+                    raise  # asyncpg's word for a value that the column cannot take: no outage.
+                self._drop()
+                raise JournalUnavailableError(str(error) or type(error).__name__) from error
+            except asyncio.CancelledError:
+                self._drop()  # Whether it went in will be seen at the next attempt.
+                raise
+            except Exception:
+                self._unanswered = None  # The database said no: nothing of it is in.
+                raise
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+    async def _connected(self) -> Connection:
+        """Return the connection; if it is lost, connect, take the account and read how far it has come."""
+        if self._connection is not None and not self._connection.is_closed():
+            return self._connection
+        connection = await self._connect()
+        try:
+            await self._take_over(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        self._connection = connection
+        return connection
+
+    async def _take_over(self, connection: Connection) -> None:
+        if self._session is not None:
+            # A cut network leaves our old session standing at the server, and the account locked by ourselves.
+            await connection.fetch(END_SESSION, self._session.pid, self._session.since_us)
+        await hold_account(connection, self._account)
+        await connection.execute(PLAN_ONCE)
+        await connection.execute(ADD_ACCOUNT, self._account)
+        row = await connection.fetchrow(PROGRESS, self._account)
+        if row is None:
+            raise RuntimeError(f"the account {self._account!r} has vanished from the database")
+        self._group_number = row["group_no"]
+        self._last_event = row["event_no"]
+        self._photographed_us = row["photographed_at"]
+        self._session = _Session(pid=row["pid"], since_us=row["since"])
+        self._months.forget()

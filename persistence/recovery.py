@@ -1,0 +1,97 @@
+"""What a start needs of the past, read in a few statements of one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from asyncpg import Connection
+
+from messages.base import ProposalId, TradeId
+from messages.journal import RecoveredState, RequestRow
+from messages.orders import Order
+from messages.positions import Position
+from messages.risk import RiskState
+from persistence.rows import balances_from_json, order_from_row, position_from_row, request_from_row, risk_from_row
+
+REQUESTS_REMEMBERED = 10_000
+"""The newest requests that a start takes into memory; older ones are looked up in the database."""
+
+POSITIONS = "SELECT * FROM positions WHERE account = $1 AND NOT is_over ORDER BY opened_at, id"
+ORDERS = """
+SELECT * FROM (
+    SELECT * FROM orders WHERE account = $1 AND NOT is_over
+    UNION ALL
+    SELECT * FROM orders WHERE account = $1 AND is_over AND position_id = ANY($2::uuid[])
+) AS wanted ORDER BY created_at, id
+"""
+FILL_IDS = "SELECT trade_id FROM fills WHERE account = $1 AND order_id = ANY($2::uuid[]) ORDER BY at, trade_id"
+REQUEST_IDS = """
+SELECT id FROM (
+    SELECT id, number FROM trade_requests WHERE account = $1 ORDER BY number DESC LIMIT $2
+) AS newest ORDER BY number
+"""
+APPROVED = """
+SELECT * FROM trade_requests
+WHERE account = $1 AND verdict = 'approved' AND id = ANY($2::uuid[]) ORDER BY number
+"""
+RISK = "SELECT * FROM risk_state WHERE account = $1"
+REALISED = """
+SELECT split_part(symbol, '/', 2) COLLATE "C" AS quote, sum(realized_pnl) AS realised
+FROM positions WHERE account = $1 AND is_over GROUP BY 1 ORDER BY 1
+"""
+INITIAL_BALANCES = "SELECT initial_balances FROM accounts WHERE account = $1"
+
+
+async def recover(connection: Connection, account: str) -> RecoveredState:
+    """Return the account's past, all of it as of one instant."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        positions = await _positions(connection, account)
+        orders = await _orders(connection, account, positions)
+        return RecoveredState(
+            orders=orders,
+            positions=positions,
+            fill_ids=await _fill_ids(connection, account, orders),
+            requests=await _request_ids(connection, account),
+            approved=await _approved(connection, account, orders),
+            risk=await _risk(connection, account),
+            realised_by_quote=await _realised(connection, account),
+            initial_balances=await _initial_balances(connection, account),
+        )
+
+
+async def _positions(connection: Connection, account: str) -> tuple[Position, ...]:
+    return tuple(position_from_row(row) for row in await connection.fetch(POSITIONS, account))
+
+
+async def _orders(connection: Connection, account: str, positions: Sequence[Position]) -> tuple[Order, ...]:
+    rows = await connection.fetch(ORDERS, account, [position.id for position in positions])
+    return tuple(order_from_row(row) for row in rows)
+
+
+async def _fill_ids(connection: Connection, account: str, orders: Sequence[Order]) -> tuple[TradeId, ...]:
+    rows = await connection.fetch(FILL_IDS, account, [order.id for order in orders])
+    return tuple(TradeId(row[0]) for row in rows)
+
+
+async def _request_ids(connection: Connection, account: str) -> tuple[ProposalId, ...]:
+    return tuple(ProposalId(str(row[0])) for row in await connection.fetch(REQUEST_IDS, account, REQUESTS_REMEMBERED))
+
+
+async def _approved(connection: Connection, account: str, orders: Sequence[Order]) -> tuple[RequestRow, ...]:
+    rows = await connection.fetch(APPROVED, account, list({order.intent.proposal_id for order in orders}))
+    return tuple(request_from_row(row) for row in rows)
+
+
+async def _risk(connection: Connection, account: str) -> RiskState:
+    row = await connection.fetchrow(RISK, account)
+    return RiskState() if row is None else risk_from_row(row)
+
+
+async def _realised(connection: Connection, account: str) -> tuple[tuple[str, Decimal], ...]:
+    return tuple((row["quote"], row["realised"]) for row in await connection.fetch(REALISED, account))
+
+
+async def _initial_balances(connection: Connection, account: str) -> tuple[tuple[str, Decimal], ...]:
+    text = await connection.fetchval(INITIAL_BALANCES, account)
+    return () if text is None else tuple(sorted(balances_from_json(text).items()))
