@@ -1,0 +1,183 @@
+"""The journal in memory: the same promises as PostgreSQL's, as long as the object lives.
+
+Simulations and benchmarks use it. It may be handed to a second engine after the first was killed: load() then tells
+what was committed, as the database would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Context, Decimal
+from typing import assert_never, get_args
+
+from messages.base import Currency, OrderId, PositionId, ProposalId, TradeId
+from messages.bus import NumberedEvent, PublicEvent
+from messages.journal import (
+    RecordAlert,
+    RecordFill,
+    RecordIntent,
+    RecordOrder,
+    RecordPosition,
+    RecordRequest,
+    RecordRiskState,
+    RecordSnapshots,
+    RecordUnit,
+    RecoveredState,
+    RequestRow,
+    Snapshot,
+)
+from messages.orders import Fill, Order
+from messages.positions import Position, PositionSide
+from messages.risk import RiskState
+
+REQUESTS_REMEMBERED = 10_000
+UNITS = frozenset(get_args(RecordUnit))
+EXACT = Context(prec=1_000)
+"""Sums as NUMERIC makes them: without rounding."""
+
+
+class MemoryJournal:
+    """Keeps the frozen values themselves, so a commit costs a few dictionary updates."""
+
+    def __init__(self) -> None:
+        self.orders: dict[OrderId, Order] = {}
+        self.positions: dict[PositionId, Position] = {}
+        self.fills: dict[TradeId, Fill] = {}
+        self.requests: dict[ProposalId, RequestRow] = {}
+        self.events: list[NumberedEvent] = []
+        self.snapshots: list[Snapshot] = []
+        self.risk = RiskState()
+        self.initial_balances: dict[Currency, Decimal] | None = None
+        self.commits = 0
+        self.rows_written = 0
+        self._histories: dict[OrderId, list[Order]] = {}
+
+    def order_history(self, order_id: OrderId) -> tuple[Order, ...]:
+        """Return every state that the order was recorded in."""
+        return tuple(self._histories.get(order_id, ()))
+
+    async def commit(self, units: Sequence[RecordUnit]) -> tuple[NumberedEvent, ...]:
+        """Keep all units or none, and return their events, numbered."""
+        for unit in units:
+            if type(unit) not in UNITS:
+                raise TypeError(f"{type(unit).__name__} is nothing to be recorded")
+        first = len(self.events)
+        for unit in units:
+            self._keep(unit)
+        self.commits += 1
+        return tuple(self.events[first:])
+
+    def _keep(self, unit: RecordUnit) -> None:
+        match unit:
+            case RecordFill():
+                self.fills.setdefault(unit.fill.trade_id, unit.fill)
+                self._keep_order(unit.order)
+                self.positions[unit.position.id] = unit.position
+                self.rows_written += 2
+            case RecordOrder():
+                self._keep_order(unit.order)
+            case RecordIntent():
+                if unit.request is not None:
+                    self._keep_request(unit.request)
+                self._keep_order(unit.order)
+            case RecordPosition():
+                self.positions[unit.position.id] = unit.position
+                self.rows_written += 1
+            case RecordRequest():
+                self._keep_request(unit.request)
+            case RecordRiskState():
+                self.risk = unit.state
+                self.rows_written += 1
+            case RecordSnapshots():
+                self._keep_snapshots(unit.snapshots)
+                return
+            case RecordAlert():
+                pass
+            case _:
+                assert_never(unit)
+        self._keep_events(unit.events)
+
+    def _keep_order(self, order: Order) -> None:
+        order_id = order.intent.id
+        self.orders[order_id] = order
+        self._histories.setdefault(order_id, []).append(order)
+        self.rows_written += 2
+
+    def _keep_request(self, request: RequestRow) -> None:
+        self.requests.setdefault(request.id, request)
+        self.rows_written += 1
+
+    def _keep_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
+        """Photographs replace those of the same instants and later, from before a restart."""
+        kept = self.snapshots
+        while snapshots and kept and kept[-1].at_us >= snapshots[0].at_us:
+            kept.pop()
+        kept.extend(snapshots)
+        self.rows_written += sum(1 + len(snapshot.marks) for snapshot in snapshots)
+
+    def _keep_events(self, events: Sequence[PublicEvent]) -> None:
+        for sequence, event in enumerate(events, len(self.events) + 1):
+            self.events.append(NumberedEvent(sequence=sequence, event=event))
+        self.rows_written += len(events)
+
+    # Reading --------------------------------------------------------------------------------------
+
+    async def load(self) -> RecoveredState:
+        """Return what a start needs of the past."""
+        positions = [position for position in self.positions.values() if not position.is_over]
+        orders = self._orders_of({position.id for position in positions})
+        return RecoveredState(
+            orders=orders,
+            positions=tuple(sorted(positions, key=lambda position: (position.opened_at_us, position.id))),
+            fill_ids=self._fill_ids({order.id for order in orders}),
+            requests=tuple(self.requests)[-REQUESTS_REMEMBERED:],
+            approved=self._approved({order.intent.proposal_id for order in orders}),
+            risk=self.risk,
+            realised_by_quote=self._realised(),
+            initial_balances=tuple(sorted((self.initial_balances or {}).items())),
+        )
+
+    async def open_account(self, balances: Mapping[Currency, Decimal]) -> Mapping[Currency, Decimal]:
+        """Remember the balances the account began with; on a later start return those remembered then."""
+        if self.initial_balances is None:
+            self.initial_balances = dict(balances)
+        return dict(self.initial_balances)
+
+    async def known_requests(self, ids: Iterable[ProposalId]) -> frozenset[ProposalId]:
+        """Return which of these requests were handed in before, however long ago."""
+        return frozenset(id_ for id_ in ids if id_ in self.requests)
+
+    def _orders_of(self, position_ids: set[PositionId]) -> tuple[Order, ...]:
+        wanted = [
+            order
+            for order in self.orders.values()
+            if not order.is_over or order.intent.position_id in position_ids
+        ]
+        return tuple(sorted(wanted, key=lambda order: (order.intent.created_at_us, order.id)))
+
+    def _fill_ids(self, order_ids: set[OrderId]) -> tuple[TradeId, ...]:
+        wanted = [fill for fill in self.fills.values() if fill.order_id in order_ids]
+        return tuple(fill.trade_id for fill in sorted(wanted, key=lambda fill: (fill.at_us, fill.trade_id)))
+
+    def _approved(self, proposal_ids: set[ProposalId]) -> tuple[RequestRow, ...]:
+        return tuple(
+            request
+            for request in self.requests.values()
+            if request.verdict == "approved" and request.id in proposal_ids
+        )
+
+    def _realised(self) -> tuple[tuple[str, Decimal], ...]:
+        sums: dict[str, Decimal] = {}
+        for position in self.positions.values():
+            if position.is_over:
+                quote = position.symbol.partition("/")[2]
+                sums[quote] = EXACT.add(sums.get(quote, Decimal(0)), net_pnl(position))
+        return tuple(sorted(sums.items()))
+
+
+def net_pnl(position: Position) -> Decimal:
+    """Return what the position has brought, net of fees."""
+    gross = EXACT.subtract(position.exit_cost_quote, position.entry_cost_quote)
+    if position.side is PositionSide.SHORT:
+        gross = EXACT.minus(gross)
+    return EXACT.subtract(gross, position.fees_quote)
