@@ -46,6 +46,8 @@ class Books:
     """Every fill ever booked."""
     live_orders: tuple[Order, ...]
     open_positions: tuple[Position, ...]
+    closed_net: Mapping[Currency, Decimal]
+    """Net P&L of all positions that are over, by quote currency."""
     alerted: frozenset[PositionId] = frozenset()
     """Positions that are bare, watched locally, and of which a person has been told."""
 
@@ -145,7 +147,24 @@ def _money(books: Books) -> Iterable[str]:
     for currency in sorted(ours.keys() | theirs.keys()):
         if ours[currency] != theirs[currency]:
             yield f"{currency}: we book {ours[currency]}, the exchange {theirs[currency]}"
+    yield from _profit_against_fills(books)
     yield from _positions_against_fills(books)
+
+
+def _profit_against_fills(books: Books) -> Iterable[str]:
+    """What the positions say was earned is what the fills have moved: nothing is booked twice or forgotten."""
+    from_fills: defaultdict[Currency, Decimal] = defaultdict(Decimal)
+    for flow in books.flows:
+        sign = 1 if flow.side is Side.SELL else -1
+        from_fills[books.instruments[flow.symbol].quote] += sign * flow.cost_quote - flow.fees_quote
+    from_positions: defaultdict[Currency, Decimal] = defaultdict(Decimal, books.closed_net)
+    for position in books.open_positions:
+        sign = 1 if position.side is PositionSide.LONG else -1
+        moved = sign * (position.exit_cost_quote - position.entry_cost_quote) - position.fees_quote
+        from_positions[books.instruments[position.symbol].quote] += moved
+    for currency in sorted(from_fills.keys() | from_positions.keys()):
+        if from_fills[currency] != from_positions[currency]:
+            yield f"{currency}: positions moved {from_positions[currency]}, fills {from_fills[currency]}"
 
 
 def _positions_against_fills(books: Books) -> Iterable[str]:

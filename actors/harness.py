@@ -21,19 +21,19 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import attrs
-from persistence.memory import MemoryJournal
 
 from actors.audit import Books, Flow, Violation, audit
 from actors.exchange.mock.faults import Faults
 from actors.exchange.mock.store import BookStore, MemoryStore
 from actors.order.actor import OrderSummary
+from actors.position.profit import realised
 from actors.position.view import BookSummary
 from actors.runtime.clock import MICROSECONDS, SteppedClock
 from actors.runtime.ids import seeded_ids
 from actors.system import Engine, World
 from config.loader import load_settings
 from config.settings import Settings
-from messages.base import Message, ProposalId, Symbol
+from messages.base import Currency, Message, ProposalId, Symbol
 from messages.exchange import AccountReported, GetAccount
 from messages.market import Tick
 from messages.orders import Fill, Order, OrderRole
@@ -48,6 +48,7 @@ from messages.trades import (
     Side,
     TradeProposal,
 )
+from persistence.memory import MemoryJournal
 
 T = TypeVar("T")
 START_US = 1_750_000_000 * MICROSECONDS
@@ -308,15 +309,25 @@ class Harness:
                 account=self.account(),
                 initial_balances=self.settings.execution.paper.balances,
                 instruments=self.settings.execution.instruments,
-                flows=tuple(_flow(fill) for fill in self.journal.fills.values()),
+                flows=tuple(flow_of(fill) for fill in self.journal.fills.values()),
                 live_orders=orders.live,
                 open_positions=book.positions,
+                closed_net=self._closed_net(),
                 alerted=orders.alerted,
             )
         )
 
+    def _closed_net(self) -> dict[Currency, Decimal]:
+        """Return what the closed positions of the journal have earned, by quote currency."""
+        net: dict[Currency, Decimal] = {}
+        for position in self.journal.positions.values():
+            if position.is_over:
+                quote = self.settings.execution.instruments[position.symbol].quote
+                net[quote] = net.get(quote, Decimal(0)) + realised(position)
+        return net
 
-def _flow(fill: Fill) -> Flow:
+
+def flow_of(fill: Fill) -> Flow:
     return Flow(
         symbol=fill.symbol,
         side=fill.side,

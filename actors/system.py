@@ -24,7 +24,7 @@ from actors.order.actor import OrderActor
 from actors.position.actor import PositionActor
 from actors.rate_limiter.actor import RateLimiterActor
 from actors.risk.actor import RiskActor
-from actors.runtime.clock import Clock
+from actors.runtime.clock import PacedClock, SteppedClock
 from actors.runtime.dispatchers import Dispatcher, SharedDispatcher, ThreadDispatcher
 from actors.runtime.pacer import WakingTimers
 from actors.runtime.ports import Ports
@@ -57,7 +57,7 @@ class World:
     """What surrounds the actors. Production, the harness and the benchmarks each bring their own."""
 
     settings: Settings
-    clock: Clock
+    clock: SteppedClock | PacedClock
     new_id: Callable[[], str]
     journal: Journal
     equity_start_usd: Decimal
@@ -108,7 +108,7 @@ class Engine:
         self._world = world
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
-        self.clock = world.clock
+        self.clock: SteppedClock | PacedClock = world.clock
         self.timers = WakingTimers()
         self.switchboard = Switchboard()
         self.dispatcher: Dispatcher = _dispatcher(world)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -42,9 +43,15 @@ SESSION = {
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
 }
+PLAN_ONCE = "SET plan_cache_mode = force_generic_plan"
+"""Arrays of any length have one plan; planning anew for each costs more than the insert."""
 SCHEMA_TABLE_MISSING = "SELECT to_regclass('alembic_version') IS NULL"
 SCHEMA_VERSION = "SELECT version_num FROM alembic_version"
 TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('triplegain account ' || $1::text, 0))"
+
+
+Connect = Callable[[], Awaitable[Connection]]
+"""Opens a connection: Database.connect, as a rule."""
 
 
 class DatabaseUnreachableError(Exception):
@@ -57,6 +64,27 @@ class SchemaError(Exception):
 
 class AccountHeldError(Exception):
     """Another engine owns this account."""
+
+
+LOST = (
+    OSError,
+    TimeoutError,
+    DatabaseUnreachableError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # The server is told to stop, or has crashed.
+    asyncpg.InsufficientResourcesError,  # Disk full, too many connections.
+    asyncpg.PostgresSystemError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.ReadOnlySQLTransactionError,  # It has become a standby.
+)
+"""What may pass: the same call may be made again. Everything else is a mistake of ours, and is not caught."""
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether the database is away, rather than wronged: a value that no column takes is a mistake."""
+    return isinstance(error, LOST) and not isinstance(error, ValueError)
 
 
 class Database:

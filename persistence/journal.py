@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 
@@ -21,7 +21,7 @@ from asyncpg import Connection
 from messages.base import Currency, ProposalId
 from messages.bus import NumberedEvent
 from messages.journal import RecordUnit, RecoveredState, Snapshot
-from persistence.database import DatabaseUnreachableError, hold_account
+from persistence.database import PLAN_ONCE, Connect, hold_account, is_outage
 from persistence.groups import TARGETS, Group, make_group, statement
 from persistence.partitions import EQUITY_SNAPSHOTS, POSITION_SNAPSHOTS, KnownMonths
 from persistence.protocol import JournalUnavailableError
@@ -35,29 +35,10 @@ from persistence.rows import (
     position_snapshot_rows,
 )
 
-Connect = Callable[[], Awaitable[Connection]]
-
 COMMIT_TIMEOUT_S = 30
 """A server that says nothing for so long is treated as lost."""
 COMMITS_TIMED = 1_024
 
-LOST = (
-    OSError,
-    TimeoutError,
-    DatabaseUnreachableError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,  # The server is told to stop, or has crashed.
-    asyncpg.InsufficientResourcesError,  # Disk full, too many connections.
-    asyncpg.PostgresSystemError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.ReadOnlySQLTransactionError,  # It has become a standby.
-)
-"""What may pass: the same call may be made again. Everything else is a mistake of ours, and is not caught."""
-
-PLAN_ONCE = "SET plan_cache_mode = force_generic_plan"
-"""Arrays of any length have one plan; planning anew for each costs more than the insert."""
 ADD_ACCOUNT = "INSERT INTO accounts (account) VALUES ($1) ON CONFLICT DO NOTHING"
 PROGRESS = """
 SELECT group_no, event_no, (SELECT max(timestamp) FROM equity_snapshots WHERE account = $1) AS photographed_at,
@@ -223,16 +204,13 @@ class PostgresJournal:
         async with self._turn:
             try:
                 yield await self._connected()
-            except LOST as error:
-                if isinstance(error, ValueError):
-                    self._unanswered = None
-                    raise  # asyncpg's word for a value that the column cannot take: no outage.
-                self._drop()
-                raise JournalUnavailableError(str(error) or type(error).__name__) from error
             except asyncio.CancelledError:
                 self._drop()  # Whether it went in will be seen at the next attempt.
                 raise
-            except Exception:
+            except Exception as error:
+                if is_outage(error):
+                    self._drop()
+                    raise JournalUnavailableError(str(error) or type(error).__name__) from error
                 self._unanswered = None  # The database said no: nothing of it is in.
                 raise
 

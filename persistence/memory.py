@@ -149,9 +149,7 @@ class MemoryJournal:
 
     def _orders_of(self, position_ids: set[PositionId]) -> tuple[Order, ...]:
         wanted = [
-            order
-            for order in self.orders.values()
-            if not order.is_over or order.intent.position_id in position_ids
+            order for order in self.orders.values() if not order.is_over or order.intent.position_id in position_ids
         ]
         return tuple(sorted(wanted, key=lambda order: (order.intent.created_at_us, order.id)))
 

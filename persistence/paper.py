@@ -12,14 +12,20 @@ of its own, and still keeps its promise that the exchange never forgets what it 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from asyncpg import Connection
+from loguru import logger
 
 from actors.exchange.mock.store import BookChanges, Document, Progress
+from persistence.database import PLAN_ONCE, Connect, is_outage
+
+T = TypeVar("T")
 
 TRADES_REMEMBERED = 10_000
 FLUSH_LATER = "SET synchronous_commit = off"
-PLAN_ONCE = "SET plan_cache_mode = force_generic_plan"
+RETRY_S = 1
 SAVE = """
 WITH advanced AS (
     INSERT INTO paper_progress (account, sequence, at) VALUES ($1, $2, $3)
@@ -47,41 +53,68 @@ PROGRESS = "SELECT sequence, at FROM paper_progress WHERE account = $1"
 
 
 class PostgresBookStore:
-    """Keeps the books of one account. Keys of trades rise, so the newest have the highest."""
+    """Keeps the books of one account. Keys of trades rise, so the newest have the highest.
 
-    def __init__(self, connection: Connection, account: str) -> None:
-        self._connection = connection
+    While the database is away it waits, as an exchange that does not answer; what it is told to keep may be kept
+    twice without harm.
+    """
+
+    def __init__(self, connect: Connect, account: str) -> None:
+        self._connect = connect
         self._account = account
+        self._connection: Connection | None = None
         self._turn = asyncio.Lock()  # Saves happen in the order of the calls: the lock is fair.
-        self._prepared = False
 
     async def save(self, changes: BookChanges) -> None:
         """Keep these changes, all or none."""
-        async with self._turn:
-            await self._prepare()
-            sequence, at_us = changes.progress.sequence, changes.progress.at_us
-            if changes.documents:
-                await self._connection.execute(SAVE, self._account, sequence, at_us, *_columns(changes.documents))
-            else:
-                await self._connection.execute(SAVE_PROGRESS, self._account, sequence, at_us)
+        progress = changes.progress
+        if changes.documents:
+            columns = _columns(changes.documents)
+            await self._do(lambda to: to.execute(SAVE, self._account, progress.sequence, progress.at_us, *columns))
+        else:
+            await self._do(lambda to: to.execute(SAVE_PROGRESS, self._account, progress.sequence, progress.at_us))
 
     async def load(self) -> tuple[Document, ...]:
         """Return every document, of kind "trade" only the newest 10,000, in key order."""
-        async with self._turn:
-            rows = await self._connection.fetch(LOAD, self._account, TRADES_REMEMBERED)
+        rows = await self._do(lambda at: at.fetch(LOAD, self._account, TRADES_REMEMBERED))
         return tuple(Document(row["kind"], row["key"], row["body"]) for row in rows)
 
     async def progress(self) -> Progress:
         """Return how far the prices had come at the last save."""
-        async with self._turn:
-            row = await self._connection.fetchrow(PROGRESS, self._account)
+        row = await self._do(lambda at: at.fetchrow(PROGRESS, self._account))
         return Progress() if row is None else Progress(sequence=row["sequence"], at_us=row["at"])
 
-    async def _prepare(self) -> None:
-        if not self._prepared:
+    async def close(self) -> None:
+        """Give up the connection."""
+        async with self._turn:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                await connection.close()
+
+    async def _do(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Do the work at the database; when it is away, say so and try again until it is back."""
+        async with self._turn:
+            while True:
+                try:
+                    return await work(await self._connected())
+                except Exception as error:
+                    if not is_outage(error):
+                        raise
+                    self._drop()
+                    logger.warning("The paper books wait for the database: {}", error)
+                    await asyncio.sleep(RETRY_S)
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+    async def _connected(self) -> Connection:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._connect()
             await self._connection.execute(FLUSH_LATER)
             await self._connection.execute(PLAN_ONCE)
-            self._prepared = True
+        return self._connection
 
 
 def _columns(documents: tuple[Document, ...]) -> tuple[list[str], ...]:

@@ -74,6 +74,11 @@ class TimedRequest:
     line: int
     message: Request
 
+    @property
+    def request_id(self) -> ProposalId:
+        """The id by which the engine knows the request, so that it is executed once."""
+        return self.message.proposal.id if isinstance(self.message, ExecuteTrade) else self.message.request_id
+
 
 class _RefusedError(Exception):
     """A line cannot be read; carries the code and what is wrong with which field."""
@@ -121,6 +126,7 @@ def _whole_lines(pieces: Iterator[str]) -> Iterator[str]:
 def request_of(text: str, line: int, previous_us: int) -> TimedRequest:
     """Return what one line asks for, or the RejectRequest that says why it cannot be understood."""
     at_us = previous_us
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")  # Half a surrogate pair is no text anywhere.
     own_id = ProposalId(str(uuid5(NAMESPACE, f"{line}:{text}")))
     try:
         fields = _fields(text)
@@ -134,9 +140,8 @@ def request_of(text: str, line: int, previous_us: int) -> TimedRequest:
 
 
 def _storable(text: str) -> str:
-    """Return the beginning of a line as text that a database takes: no NUL, no half of a surrogate pair."""
-    short = text[:RAW_MAX].encode("utf-8", "backslashreplace").decode("utf-8")
-    return short.replace("\0", "\\x00")
+    """Return the beginning of a line as text that a database takes: without NUL."""
+    return text[:RAW_MAX].replace("\0", "\\x00")
 
 
 # The line as an object ---------------------------------------------------------------------------------

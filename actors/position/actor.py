@@ -45,6 +45,13 @@ FILLS_REMEMBERED = 10_000
 """Trade ids that are refused a second time. OrderActor sees to it already; this is the second lock on the door."""
 
 
+class UnknownInstrumentError(Exception):
+    """There is a position in a pair that is not configured: nobody would follow its price, so the engine stops."""
+
+    def __init__(self, symbol: Symbol) -> None:
+        super().__init__(f"there is a position in {symbol}, which is not among the configured instruments")
+
+
 @attrs.frozen(kw_only=True)
 class TrailingDue(Command):
     """Look which resting stops have fallen behind their trailing level."""
@@ -186,11 +193,14 @@ class PositionActor(TypedActor):
     def _watch(self, symbol: Symbol) -> SymbolWatch:
         watch = self._watches.get(symbol)
         if watch is None:
+            instrument = self._instruments.get(symbol)
+            if instrument is None:
+                raise UnknownInstrumentError(symbol)
             trailing = self._settings.trailing
             watch = self._watches[symbol] = SymbolWatch(
                 activation_pct=trailing.activation_pct,
                 distance_pct=trailing.distance_pct,
-                tick_quote=self._instruments[symbol].price_tick_quote,
+                tick_quote=instrument.price_tick_quote,
             )
         return watch
 
@@ -219,7 +229,9 @@ class PositionActor(TypedActor):
 
     def _change(self, before: Position, after: Position, *told: PublicEvent, rearm: bool = False) -> None:
         self._portfolio.relabel(after)
-        self._watch(after.symbol).follow(None if rearm else before, after)
+        watch = self._watch(after.symbol)
+        watch.follow(None if rearm else before, after)
+        self._plan_moves(watch)
         self.emit(RecordPosition(position=after, events=told), after.proposal_id)
 
     # Trailing -------------------------------------------------------------------------------------
@@ -233,15 +245,18 @@ class PositionActor(TypedActor):
         self.after(delay_us, TrailingDue())
 
     def _move_stops(self) -> None:
-        self._trailing_timer_is_set = False
         if not self._to_move:
             self._moves_allowed_us = self.now_us + self._settings.trailing.move_every_s * MICROSECONDS
             for watch in self._watches.values():
                 self._to_move.extend(watch.take_moves())
         for _ in range(min(len(self._to_move), MOVES_PER_TURN)):
             self._move_stop(self._to_move.popleft())
+        self._trailing_timer_is_set = False
         if self._to_move:
             self._set_trailing_timer(0)
+            return
+        for watch in self._watches.values():
+            self._plan_moves(watch)  # Prices may have moved them on between two turns.
 
     def _move_stop(self, position_id: PositionId) -> None:
         position = self._portfolio.open_position(position_id)

@@ -134,6 +134,7 @@ class SymbolWatch:
             if trigger is Trigger.STOP:
                 # A stop rests on the exchange too and acts by itself: trailing has nothing to add to it.
                 self._trails[side].leave(position_id)
+                self._book.disarm(position_id, Trigger.ACTIVATION)
                 reached.append(Reached(position_id, Level.STOP, price, low_quote if is_long else high_quote))
             elif trigger is Trigger.TARGET:
                 reached.append(Reached(position_id, Level.TARGET, price, high_quote if is_long else low_quote))

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import attrs
 import pykka
 
-from actors.position.actor import BookSummary, PositionActor
+from actors.position.actor import PositionActor
+from actors.position.view import BookSummary
 from actors.runtime.clock import SteppedClock
 from actors.runtime.dispatchers import SharedDispatcher
 from actors.runtime.ports import Ports
@@ -66,8 +67,8 @@ class Stage:
             switchboard=switchboard,
             report_failure=lambda _role, error: self.failures.append(error),
         )
-        self.probe: Any = self._dispatcher.runnable(Probe)(self._ports)
-        make: Any = self._dispatcher.runnable(PositionActor)
+        self.probe: Any = self._dispatcher.runnable(Probe)(self._ports)  # type: ignore[type-abstract]
+        make: Any = self._dispatcher.runnable(PositionActor)  # type: ignore[type-abstract]
         self.actor = make(
             self._ports,
             settings=settings,

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.position.ledger import REMAINDER, REOPENED, ImpossibleFillError, UnknownPositionError, book
@@ -20,7 +20,9 @@ from .values import a_fill, a_position, applied
 D = Decimal
 BUY, SELL = Side.BUY, Side.SELL
 SOME_FILLS = st.lists(
-    st.tuples(st.decimals("0.0001", "10", places=4), st.decimals("1", "90000", places=1), st.decimals("0", "5", places=5)),
+    st.tuples(
+        st.decimals("0.0001", "10", places=4), st.decimals("1", "90000", places=1), st.decimals("0", "5", places=5)
+    ),
     min_size=1,
     max_size=8,
 )
@@ -31,8 +33,8 @@ def test_the_first_entry_fill_opens_with_its_levels() -> None:
     position = book(None, applied(fill, stop="110", target="80", trailing=True, leverage=3), trails=False)
 
     assert position.side is PositionSide.SHORT
-    assert (position.entry_base, position.entry_cost_quote, position.fees_quote) == (2, 200, D("0.5"))
-    assert (position.stop_loss_quote, position.take_profit_quote, position.trailing) == (110, 80, True)
+    assert (position.entry_base, position.entry_cost_quote, position.fees_quote) == (D(2), D(200), D("0.5"))
+    assert (position.stop_loss_quote, position.take_profit_quote, position.trailing) == (D(110), D(80), True)
     assert (position.status, position.opened_at_us, position.leverage) == (PositionStatus.OPEN, 7, 3)
     assert position.notes == ""
 
@@ -92,7 +94,7 @@ def test_a_late_entry_fill_opens_what_was_over() -> None:
 def test_an_entry_during_an_exit_grows_what_has_to_leave() -> None:
     closing = attrs.evolve(a_position(), status=PositionStatus.CLOSING, close_reason=CloseReason.MANUAL)
     grown = book(closing, applied(a_fill(BUY, "1", "100")), trails=False)
-    assert (grown.status, grown.volume_base) == (PositionStatus.CLOSING, 2)
+    assert (grown.status, grown.volume_base) == (PositionStatus.CLOSING, D(2))
 
 
 def test_a_late_entry_fill_of_a_forgotten_position_opens_a_fresh_one() -> None:
@@ -117,29 +119,52 @@ def test_a_fill_of_the_wrong_side_is_an_error(side: Side, role: OrderRole) -> No
         book(a_position(), applied(a_fill(side, "1", "100"), role), trails=False)
 
 
-@given(SOME_FILLS, st.data(), st.sampled_from(Side))
+@settings(deadline=None)
+@given(SOME_FILLS, SOME_FILLS, st.sampled_from(Side))
 def test_profit_is_the_cash_flow_to_the_last_digit(
-    entries: list[tuple[Decimal, Decimal, Decimal]], data: st.DataObject, side: Side
+    entries: list[tuple[Decimal, Decimal, Decimal]], exits: list[tuple[Decimal, Decimal, Decimal]], side: Side
 ) -> None:
-    """Whatever order the fills come in, what a closed position earned is what the account has more."""
+    """However it came and went, what a closed position earned is what the account has more."""
     cash = D(0)
     position: Position | None = None
     for volume, price, fee in entries:
         position = book(position, applied(a_fill(side, volume, price, fee=fee)), trails=False)
         cash += (-1 if side is BUY else 1) * volume * price - fee
     assert position is not None
-    while not position.is_over:
-        volume = data.draw(st.decimals("0.0001", position.volume_base, places=4))
-        price = data.draw(st.decimals("1", "90000", places=1))
-        fill = a_fill(side.opposite, volume, price, fee="0.123")
-        assert volume <= position.volume_base
-        position = book(position, applied(fill, OrderRole.EXIT), trails=False)
-        cash += (1 if side is BUY else -1) * volume * price - D("0.123")
+    for number, (volume, price, fee) in enumerate(exits, start=1):
+        taken = position.volume_base if number == len(exits) else min(volume, position.volume_base / 2)
+        position = book(position, applied(a_fill(side.opposite, taken, price, fee=fee), OrderRole.EXIT), trails=False)
+        cash += (1 if side is BUY else -1) * taken * price - fee
 
+    assert position.is_over
     assert position.volume_base == 0
     assert realised(position) == cash
 
 
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([OrderRole.ENTRY, OrderRole.STOP, OrderRole.EXIT]), st.integers(1, 9), st.booleans()),
+        max_size=20,
+    )
+)
+def test_never_does_more_leave_than_came(fills: list[tuple[OrderRole, int, bool]]) -> None:
+    """Whatever is told: it is booked within what is held, or refused and nothing changes."""
+    position: Position | None = None
+    for role, volume, is_liquidation in fills:
+        is_entry = role is OrderRole.ENTRY and not is_liquidation
+        held = D(0) if position is None else position.volume_base
+        fill = a_fill(BUY if is_entry else SELL, D(volume), "100", is_liquidation=is_liquidation)
+        if not is_entry and volume > held:
+            with pytest.raises((ImpossibleFillError, UnknownPositionError)):
+                book(position, applied(fill, role), trails=False)
+            continue
+        position = book(position, applied(fill, role), trails=False)
+        assert position.volume_base == held + (volume if is_entry else -volume)
+        assert position.is_over is (position.volume_base == 0)
+
+
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=10), st.lists(st.integers(1, 50), min_size=1, max_size=10))
 def test_any_split_of_a_fill_gives_the_same_position(entry: list[int], leave: list[int]) -> None:
     entry_base, exit_base = D(sum(entry)), min(D(sum(leave)), D(sum(entry)))

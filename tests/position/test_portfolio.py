@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import attrs
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.position.holding import Deadlines
@@ -18,6 +18,8 @@ from .values import BTC, XRP_BTC, a_position
 
 D = Decimal
 USD = (Currency("USDT"), Currency("USD"))
+PRICES_IN_USD: dict[Symbol, Decimal] = {Symbol("BTC/USD"): D(7)}
+NO_PRICES: dict[Symbol, Decimal] = {}
 PRICES = {BTC: D("40000.5"), XRP_BTC: D("0.00001234")}
 
 a_value = st.builds(
@@ -33,6 +35,7 @@ a_value = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(a_value, max_size=30))
 def test_the_sums_agree_with_the_positions(values: list[Position]) -> None:
     values = [attrs.evolve(value, exit_base=value.entry_base) if value.is_over else value for value in values]
@@ -49,7 +52,9 @@ def test_the_sums_agree_with_the_positions(values: list[Position]) -> None:
     assert totals.exposure_usd == sum(exposure(position, PRICES[BTC]) for position in still_open)
     assert totals.realised_usd == sum(realised(position) for position in over)
     assert portfolio.closed == portfolio.remembered == len(over)
-    assert sorted(position.id for position in portfolio.open_positions) == sorted(position.id for position in still_open)
+    assert sorted(position.id for position in portfolio.open_positions) == sorted(
+        position.id for position in still_open
+    )
 
 
 def test_other_quote_currencies_are_valued_at_their_last_price() -> None:
@@ -64,12 +69,12 @@ def test_other_quote_currencies_are_valued_at_their_last_price() -> None:
 
 def test_what_has_no_price_counts_as_nothing() -> None:
     assert in_account_money(Currency("ETH"), PRICES.get, USD) == 0
-    assert in_account_money(Currency("USD"), {}.get, USD) == 1
-    assert in_account_money(Currency("BTC"), {Symbol("BTC/USD"): D(7)}.get, USD) == 7
+    assert in_account_money(Currency("USD"), NO_PRICES.get, USD) == 1
+    assert in_account_money(Currency("BTC"), PRICES_IN_USD.get, USD) == 7
 
     portfolio = Portfolio(history_max=1, positions=[a_position(fees="0.3")])
-    totals = portfolio.value({}.get, USD)
-    assert (totals.unrealised_usd, totals.exposure_usd) == (D("-0.3"), 0)
+    totals = portfolio.value(NO_PRICES.get, USD)
+    assert (totals.unrealised_usd, totals.exposure_usd) == (D("-0.3"), D(0))
 
 
 def test_only_so_many_closed_positions_stay_but_all_count() -> None:
@@ -82,6 +87,7 @@ def test_only_so_many_closed_positions_stay_but_all_count() -> None:
     assert portfolio.realised_by_quote() == {"USDT": 3}
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 20), st.sampled_from(["set", "drop", "take"]))))
 def test_deadlines_come_in_their_order(steps: list[tuple[str, int, str]]) -> None:
     deadlines, naive = Deadlines(), dict[str, int]()

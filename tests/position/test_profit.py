@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.position.profit import (
@@ -28,6 +28,7 @@ prices = st.decimals("0.01", "100000", places=2)
 sizes = st.decimals("0.0001", "1000", places=4)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(PositionSide), prices, prices, sizes, st.integers(1, 5))
 def test_the_source_formulas_and_ours_are_the_same_number(
     side: PositionSide, entry: Decimal, price: Decimal, size: Decimal, leverage: int
@@ -45,8 +46,8 @@ def test_the_source_formulas_and_ours_are_the_same_number(
 def test_an_entry_of_nothing_earns_nothing() -> None:
     free = a_position(entry="0")
     empty = a_position(volume="0")
-    assert (unrealised(free, D(10)), unrealised_pct(free, D(10))) == (0, 0)
-    assert (unrealised(empty, D(10)), unrealised_pct(empty, D(10)), average_entry(empty)) == (0, 0, 0)
+    assert (unrealised(free, D(10)), unrealised_pct(free, D(10))) == (D(0), D(0))
+    assert (unrealised(empty, D(10)), unrealised_pct(empty, D(10)), average_entry(empty)) == (D(0), D(0), D(0))
     assert average_exit(empty) is None
 
 

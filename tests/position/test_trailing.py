@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.position.trailing import Trail, activation_price, rounded_down, rounded_up
@@ -91,6 +91,7 @@ STEPS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(st.sampled_from(PositionSide), STEPS)
 def test_groups_do_what_each_would_do_alone(side: PositionSide, steps: list[tuple[str, int, Decimal]]) -> None:
     trail = Trail(side, PCT, TICK)
@@ -123,6 +124,7 @@ def test_groups_do_what_each_would_do_alone(side: PositionSide, steps: list[tupl
             assert trail.place_of(known) == (follower.watermark, follower.level)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(PositionSide), TENTHS, st.lists(TENTHS, max_size=50))
 def test_a_level_never_loosens(side: PositionSide, start: Decimal, prices: list[Decimal]) -> None:
     trail = Trail(side, PCT, TICK)

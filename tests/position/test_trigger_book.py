@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.position.trigger_book import Trigger, TriggerBook
@@ -60,6 +60,7 @@ STEPS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_it_finds_what_a_scan_of_everything_finds(steps: list[tuple[str, int, Trigger | None, int]]) -> None:
     book = TriggerBook()

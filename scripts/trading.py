@@ -1,0 +1,340 @@
+"""One run, from its arguments to its exit code: settings, database, engine, prices, end, report.
+
+Read in order: Arguments, trade_until_done(), Session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+from itertools import chain
+from pathlib import Path
+
+import attrs
+from asyncpg import Connection
+from loguru import logger
+
+from actors.exchange.mock.store import Progress
+from actors.market.files import PriceFileError
+from actors.market.sources import PriceStream, open_prices
+from actors.runtime.clock import MICROSECONDS, Clock, PacedClock, SteppedClock, as_datetime
+from actors.runtime.ids import random_ids, seeded_ids
+from actors.runtime.pacer import Ending, Pacer
+from actors.supervisor.policy import EXIT_FAILED
+from actors.system import Engine, World
+from config.errors import ConfigurationError
+from config.loader import load_settings
+from config.settings import Settings, TradingMode
+from messages.base import Currency
+from messages.market import Tick
+from persistence.database import AccountHeldError, Database, DatabaseUnreachableError, SchemaError
+from persistence.journal import PostgresJournal
+from persistence.paper import PostgresBookStore
+from persistence.protocol import JournalUnavailableError
+from persistence.runs import Run, begin_run, end_run
+from scripts.demo import DemoStrategy
+from scripts.live_view import LiveView
+from scripts.logs import configure_logging
+from scripts.proposals import ProposalFileError, TimedRequest, read_requests
+from scripts.run_report import RunReport, Wall, as_json, as_text, make_report
+
+EXIT_DONE = 0
+EXIT_CONFIGURATION = 2
+EXIT_DATABASE = 3
+SETTLE_MAX_US = 180 * MICROSECONDS
+"""After the end of the prices, what is under way may take so long on their clock."""
+REPLAY_SNAPSHOTS_TOGETHER = 60
+"""A replay at full speed photographs thousands of times a second: the photographs are written in groups."""
+LIVE_GATES = (
+    ("TRIPLEGAIN_TRADING_MODE", "live"),
+    ("TRIPLEGAIN_CONFIRM_LIVE_TRADING", "I_UNDERSTAND_THE_RISKS"),
+    ("KRAKEN_API_KEY", None),
+    ("KRAKEN_API_SECRET", None),
+)
+
+
+@attrs.frozen(kw_only=True)
+class Arguments:
+    """What the command line asked for."""
+
+    config: Path | None
+    state: Path
+    prices: tuple[str, ...]
+    speed: int | None
+    """How many times the wall clock; None for as fast as it goes."""
+    proposals: Path | None
+    demo: bool
+    for_seconds: int | None
+    until_prices_end: bool
+    report: Path | None
+    log_json: bool
+    log_level: str
+
+    @property
+    def identity(self) -> str:
+        """The same for a run that is started again with the same arguments."""
+        return json.dumps([*self.prices, str(self.proposals), self.demo, self.for_seconds, self.until_prices_end])
+
+
+class UsageError(Exception):
+    """The arguments do not fit together or do not fit what is kept. The text says what to do."""
+
+
+def trade_until_done(arguments: Arguments) -> int:
+    """Trade, and return the exit code: 0 done, 2 bad usage or configuration, 3 no database, 70 an actor failed."""
+    try:
+        settings = load_settings(arguments.config)
+        refuse_unless_allowed(settings)
+        return asyncio.run(_trade(arguments, settings))
+    except (ConfigurationError, PriceFileError, ProposalFileError, UsageError, AccountHeldError) as error:
+        return _say(error, EXIT_CONFIGURATION)
+    except (DatabaseUnreachableError, JournalUnavailableError, SchemaError) as error:
+        return _say(error, EXIT_DATABASE)
+
+
+def _say(error: Exception, exit_code: int) -> int:
+    print(f"triplegain: {error}", file=sys.stderr)
+    return exit_code
+
+
+def refuse_unless_allowed(settings: Settings) -> None:
+    """Let paper pass; live trading needs every gate open, and an exchange to go to.
+
+    Raises UsageError naming each gate that is closed.
+    """
+    if settings.execution.trading_mode is TradingMode.PAPER:
+        return
+    closed = [
+        name if wanted is None else f"{name}={wanted}"
+        for name, wanted in LIVE_GATES
+        if not os.environ.get(name) or (wanted is not None and os.environ[name] != wanted)
+    ]
+    if closed:
+        raise UsageError(f"trading_mode is live, but missing in the environment: {', '.join(closed)}")
+    raise UsageError("trading_mode is live, but this version trades on paper only; set trading_mode: paper")
+
+
+async def _trade(arguments: Arguments, settings: Settings) -> int:
+    stream = open_prices(arguments.prices, settings.execution.instruments)
+    requests = list(read_requests(arguments.proposals)) if arguments.proposals is not None else []
+    is_on_screen = sys.stdout.isatty() and not arguments.log_json
+    configure_logging(
+        as_json=arguments.log_json,
+        level="WARNING" if is_on_screen else arguments.log_level,
+        stream=sys.stderr if is_on_screen else sys.stdout,
+    )
+    database = await Database.open(os.environ.get("DATABASE_URL") or None, arguments.state)
+    try:
+        session = Session(arguments, _for_speed(settings, arguments), stream, requests, database)
+        return await session.run(is_on_screen=is_on_screen)
+    finally:
+        await database.stop()
+
+
+def _for_speed(settings: Settings, arguments: Arguments) -> Settings:
+    if arguments.speed is not None:
+        return settings
+    snapshots = settings.execution.snapshots
+    together = max(snapshots.write_every, REPLAY_SNAPSHOTS_TOGETHER)
+    snapshots = attrs.evolve(snapshots, write_every=together)
+    return attrs.evolve(settings, execution=attrs.evolve(settings.execution, snapshots=snapshots))
+
+
+class Session:
+    """One run on an open database."""
+
+    def __init__(
+        self,
+        arguments: Arguments,
+        settings: Settings,
+        stream: PriceStream,
+        requests: list[TimedRequest],
+        database: Database,
+    ) -> None:
+        self._arguments = arguments
+        self._settings = settings
+        self._stream = stream
+        self._requests = requests
+        self._database = database
+        self._account = settings.execution.account
+        self._stop = asyncio.Event()
+        self._began_ns = time.monotonic_ns()
+
+    async def run(self, *, is_on_screen: bool) -> int:
+        """Take the account, trade, and give everything back."""
+        journal = PostgresJournal(self._database.connect, self._account)
+        await journal.open()
+        connection = await self._database.connect()
+        store = PostgresBookStore(self._database.connect, self._account)
+        try:
+            return await self._run_with(journal, store, connection, is_on_screen=is_on_screen)
+        finally:
+            await journal.close()
+            await store.close()
+            await connection.close()
+
+    async def _run_with(
+        self, journal: PostgresJournal, store: PostgresBookStore, connection: Connection, *, is_on_screen: bool
+    ) -> int:
+        progress = await store.progress()
+        ticks, first = self._ticks_after(progress)
+        starts_at_us = max(progress.at_us, self._stream.starts_at_us if first is None else first.at_us)
+        run = await begin_run(connection, self._account, self._until_us(starts_at_us), self._arguments.identity)
+        balances = await journal.open_account(self._settings.execution.paper.balances)
+        engine = Engine(self._world(journal, store, run, starts_at_us, _equity_usd(self._settings, balances)))
+        requests = await self._unknown_requests(journal)
+        self._listen_for_signals(engine)
+        self._start_demo(engine, run)
+        engine.start()
+        await engine.until_quiet()
+        logger.info(
+            "{} run {} of account {} at {}",
+            "resuming" if run.resumed else "starting", run.number, self._account, as_datetime(starts_at_us),
+        )  # fmt: skip
+        pacer = Pacer(
+            engine=engine,
+            ticks=ticks,
+            requests=requests,
+            stop=self._stop,
+            until_us=run.until_us,
+            until_prices_end=self._arguments.until_prices_end,
+        )
+        view = LiveView(engine, self._stream, self._arguments, is_on_screen=is_on_screen)
+        async with view:
+            ending = await pacer.run()
+            await self._end(engine, ending)
+        code = engine.exit_code
+        try:
+            if code == EXIT_FAILED:
+                return _say(RuntimeError(f"stopped: {engine.exit_reason}"), EXIT_FAILED)
+            await end_run(connection, self._account, run.number)
+            self._show(
+                await make_report(
+                    engine=engine,
+                    journal=journal,
+                    connection=connection,
+                    settings=self._settings,
+                    account=self._account,
+                    ticks=(await store.progress()).sequence if pacer.last_tick is None else pacer.last_tick.sequence,
+                    wall=Wall(began_ns=self._began_ns),
+                )
+            )
+            return code if code is not None else EXIT_DONE
+        finally:
+            await engine.close()
+
+    def _ticks_after(self, progress: Progress) -> tuple[Iterator[Tick], Tick | None]:
+        """Return the ticks that the account has not seen, and the first of them."""
+        seen = (progress.at_us, progress.sequence)
+        ticks = (tick for tick in self._stream.ticks if (tick.at_us, tick.sequence) > seen)
+        first = next(ticks, None)
+        return (iter(()), None) if first is None else (chain((first,), ticks), first)
+
+    def _until_us(self, starts_at_us: int) -> int | None:
+        seconds = self._arguments.for_seconds
+        return None if seconds is None else starts_at_us + seconds * MICROSECONDS
+
+    def _world(
+        self, journal: PostgresJournal, store: PostgresBookStore, run: Run, starts_at_us: int, equity_usd: Decimal
+    ) -> World:
+        speed = self._arguments.speed
+        return World(
+            settings=self._settings,
+            clock=SteppedClock(starts_at_us) if speed is None else PacedClock(starts_at_us, speed),
+            new_id=seeded_ids(f"{self._account} {run.number}") if speed is None else random_ids(),
+            journal=journal,
+            equity_start_usd=equity_usd,
+            book_store=store,
+            is_repeatable=speed is None,
+        )
+
+    async def _unknown_requests(self, journal: PostgresJournal) -> list[TimedRequest]:
+        """Return the requests that no earlier run has kept: those are done, the others are due, late or not."""
+        ids = {request.request_id for request in self._requests}
+        known = await journal.known_requests(ids)
+        return [request for request in self._requests if request.request_id not in known]
+
+    def _listen_for_signals(self, engine: Engine) -> None:
+        """The first Ctrl-C or SIGTERM drains; a second one is left to Python's own way."""
+        loop = asyncio.get_running_loop()
+
+        def stop(number: signal.Signals) -> None:
+            loop.remove_signal_handler(number)
+            self._stop.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop, number)
+        self._watch = loop.create_task(self._stop_with(engine))
+
+    async def _stop_with(self, engine: Engine) -> None:
+        await engine.until_ended()
+        self._stop.set()
+
+    def _start_demo(self, engine: Engine, run: Run) -> None:
+        if not self._arguments.demo:
+            return
+        execution = self._settings.execution
+        seed = f"demo {self._account} {run.number}"
+        demo = DemoStrategy(
+            settings=execution.demo,
+            instruments=execution.instruments,
+            usd_equivalents=execution.usd_equivalents,
+            new_id=seeded_ids(seed),
+            seed=seed,
+            tell=engine.tell,
+        )
+        engine.switchboard.tap(demo.listen)
+
+    async def _end(self, engine: Engine, ending: Ending) -> None:
+        """Let what is under way settle, then drain: on a stepped clock, time has to be moved for that."""
+        if engine.failed:
+            return
+        logger.info("draining: {}", ending.value)
+        clock = engine.clock
+        if isinstance(clock, SteppedClock):
+            await _step_until(engine, clock, engine.is_drained)
+            engine.drain()
+            await _step_until(engine, clock, lambda: engine.failed)
+        else:
+            pump = asyncio.create_task(_fire_paced(engine, clock))
+            engine.drain()
+            await engine.until_ended()
+            pump.cancel()
+            await asyncio.gather(pump, return_exceptions=True)
+
+    def _show(self, report: RunReport) -> None:
+        print(as_text(report))
+        if self._arguments.report is not None:
+            self._arguments.report.write_text(as_json(report) + "\n", encoding="utf-8")
+
+
+async def _step_until(engine: Engine, clock: SteppedClock, is_done: Callable[[], bool]) -> None:
+    """Fire timers, each at its instant, until it is done or SETTLE_MAX_US has passed on the prices' clock."""
+    await engine.until_quiet()
+    until_us = clock.now_us() + SETTLE_MAX_US
+    while not is_done() and not engine.failed:
+        due_us = engine.timers.next_due_us()
+        if due_us is None or due_us > until_us:
+            return
+        clock.advance_to(due_us)
+        engine.timers.fire_next()
+        await engine.until_quiet()
+
+
+async def _fire_paced(engine: Engine, clock: Clock) -> None:
+    """Fire timers when they are due, looking every 10 ms."""
+    while True:
+        while (due_us := engine.timers.next_due_us()) is not None and due_us <= clock.now_us():
+            engine.timers.fire_next()
+        await asyncio.sleep(0.01)
+
+
+def _equity_usd(settings: Settings, balances: Mapping[Currency, Decimal]) -> Decimal:
+    equivalents = settings.execution.usd_equivalents
+    return sum((balances.get(currency, Decimal(0)) for currency in equivalents), Decimal(0))

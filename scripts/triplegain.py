@@ -1,0 +1,113 @@
+"""The `triplegain` command: each verb in a module of its own, imported when it is called."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Group, Parameter, validators
+
+EXIT_USAGE = 2
+
+app = App(
+    name="triplegain",
+    help="The execution layer between a trading strategy and the Kraken exchange. Paper trading unless told otherwise.",
+    version_flags=["--version"],
+)
+WHAT = Group("What to trade on")
+HOW_LONG = Group("How fast and how long")
+WHERE = Group("Where things are kept")
+OUTPUT = Group("What is shown")
+SPEED = "max"
+
+
+def _speed(_type: object, tokens: object) -> int | None:
+    """Return the speed, None for as fast as it goes."""
+    text = tokens[0].value  # type: ignore[index]
+    if text == SPEED:
+        return None
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1_000_000):
+        raise ValueError(f"speed is {text!r}; give a whole number from 1 to 1000000, or max")
+    return int(text)
+
+
+@app.command
+def run(
+    *,
+    prices: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=(), group=WHAT)] = None,
+    proposals: Annotated[Path | None, Parameter(group=WHAT)] = None,
+    demo: Annotated[bool | None, Parameter(group=WHAT)] = None,
+    speed: Annotated[int | None, Parameter(group=HOW_LONG, converter=_speed)] = -1,
+    for_seconds: Annotated[
+        int | None, Parameter(name="--for", group=HOW_LONG, validator=validators.Number(gte=1))
+    ] = None,
+    until_prices_end: Annotated[bool, Parameter(group=HOW_LONG, negative=())] = False,
+    config: Annotated[Path | None, Parameter(group=WHERE)] = None,
+    state: Annotated[Path, Parameter(group=WHERE)] = Path(".triplegain"),
+    report: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
+    log_json: Annotated[bool, Parameter(group=OUTPUT, negative=())] = False,
+    log_level: Annotated[str, Parameter(group=OUTPUT)] = "INFO",
+) -> int:
+    """Trade until told to stop: Ctrl-C or SIGTERM drains and leaves with a summary.
+
+    Parameters
+    ----------
+    prices
+        SYMBOL=FILE for each symbol (Kraken's own history files, plain or .gz), or random:SEED.
+    proposals
+        A file of proposals, one JSON object a line.
+    demo
+        Whether the demonstration strategy hands in proposals; by default when there is no file and prices are random.
+    speed
+        How many times faster than the wall clock, or max. By default 1 for random prices and max for files.
+    for_seconds
+        End after so many seconds of the prices' clock.
+    until_prices_end
+        End with the prices.
+    config
+        A directory with execution.yaml and risk.yaml.
+    state
+        Where the embedded database lives. DATABASE_URL in the environment names another server instead.
+    report
+        Write the summary as one JSON object to this file.
+    log_json
+        Print log lines as JSON.
+    log_level
+        The lowest level that is printed.
+
+    """
+    from scripts.trading import Arguments, trade_until_done  # noqa: PLC0415 - The other verbs do without it.
+
+    words = tuple(prices or ("random:1",))
+    is_random = words[0].startswith("random:")
+    return trade_until_done(
+        Arguments(
+            config=config,
+            state=state,
+            prices=words,
+            speed=(1 if is_random else None) if speed == -1 else speed,
+            proposals=proposals,
+            demo=(is_random and proposals is None) if demo is None else demo,
+            for_seconds=for_seconds,
+            until_prices_end=until_prices_end,
+            report=report,
+            log_json=log_json,
+            log_level=log_level.upper(),
+        )
+    )
+
+
+def main() -> None:
+    """Run the command; a wrong word is one clear line and exit code 2."""
+    try:
+        result = app(exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        text = " ".join(str(error).split())
+        print(f"triplegain: {text} (see triplegain run --help)", file=sys.stderr)
+        sys.exit(EXIT_USAGE)
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

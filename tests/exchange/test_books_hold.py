@@ -1,0 +1,200 @@
+"""What holds for the books whatever is done with them, on thousands of invented days."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal as D
+from fractions import Fraction
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from messages.base import Currency, OrderId
+from messages.orders import OrderStatus, TimeInForce
+from messages.trades import OrderType, Side
+from tests.exchange.desk import BTC, INSTRUMENTS, USD, USDT, XRP, XRP_BTC, XRP_USDT, Desk
+
+Step = Callable[[Desk], None]
+SYMBOLS = st.sampled_from(sorted(INSTRUMENTS))
+OPENING = {USDT: D(5_000), USD: D(0), BTC: D("12.5"), XRP: D(2_000)}
+START = {"BTC/USDT": D(100), "XRP/USDT": D("0.5"), "XRP/BTC": D("0.005")}
+LARGEST = {"BTC/USDT": D(150), "XRP/USDT": D(20_000), "XRP/BTC": D(9_000)}
+"""The largest order: on margin a few of them are more than the account can carry when the price turns."""
+
+
+def price(symbol: str, per_mille: int) -> str:
+    """Return a price on the grid, so many thousandths of the starting price."""
+    tick = INSTRUMENTS[symbol].price_tick_quote  # type: ignore[index]
+    raw = START[symbol] * per_mille / 1_000
+    return str(raw - raw % tick)
+
+
+@st.composite
+def placements(draw: st.DrawFn) -> Step:
+    symbol = draw(SYMBOLS)
+    instrument = INSTRUMENTS[symbol]
+    side = draw(st.sampled_from(Side))
+    order_type = draw(st.sampled_from(OrderType))
+    volume = draw(st.integers(60, 40_000)) * LARGEST[symbol] / 40_000
+    volume -= volume % instrument.lot_step_base  # Uneven to the last lot.
+    leverage = draw(st.sampled_from((1, 2, 3, 5, 5)))
+    terms = {
+        "leverage": leverage,
+        "reduce_only": leverage > 1 and draw(st.sampled_from((False, False, True))),
+        "time_in_force": draw(st.sampled_from((TimeInForce.GTC, TimeInForce.GTC, TimeInForce.IOC))),
+        "symbol": symbol,
+    }
+    limit = price(symbol, draw(st.integers(850, 1_150)))
+    trigger = price(symbol, draw(st.integers(850, 1_150)))
+    return lambda desk: (
+        desk.place(side, volume, order_type, limit if "imit" in order_type.value else None, trigger, **terms) and None
+    )
+
+
+@st.composite
+def ticks(draw: st.DrawFn) -> Step:
+    symbol = draw(SYMBOLS)
+    last, low, high = (draw(st.integers(700, 1_300)) for _ in range(3))
+    extremes = sorted((last, low, high))
+    return lambda desk: (
+        desk.tick(price(symbol, last), price(symbol, extremes[0]), price(symbol, extremes[2]), symbol) and None
+    )
+
+
+@st.composite
+def meddlings(draw: st.DrawFn) -> Step:
+    index = draw(st.integers(1, 12))
+    order_id = OrderId(f"order {index}")
+    if draw(st.booleans()):
+        return lambda desk: desk.cancel(order_id) and None  # type: ignore[func-returns-value,return-value]
+    volume = str(D(draw(st.integers(1, 500))) / 100)
+    trigger = draw(st.one_of(st.none(), st.integers(900, 1_100).map(lambda share: price("BTC/USDT", share))))
+    return lambda desk: desk.amend(order_id, volume, trigger) and None  # type: ignore[func-returns-value,return-value]
+
+
+DAYS = st.lists(st.one_of(placements(), placements(), ticks(), meddlings()), min_size=15, max_size=60)
+SETTINGS = st.fixed_dictionaries(
+    {"fill_share_pct": st.sampled_from((D(100), D(37))), "slippage_pct": st.sampled_from((D(0), D("0.13")))}
+)
+
+
+def lived(day: list[Step], rules: dict[str, D], after_each: Callable[[Desk], None] = lambda _desk: None) -> Desk:
+    desk = Desk(OPENING, **rules)
+    for symbol, start in START.items():
+        desk.tick(start, symbol=symbol)  # type: ignore[arg-type]
+    for step in day:
+        step(desk)
+        after_each(desk)
+    return desk
+
+
+def expected_balances(desk: Desk) -> dict[Currency, Fraction]:
+    """Work out the balances from the fills alone, in fractions."""
+    balances = {currency: Fraction(amount) for currency, amount in OPENING.items()}
+    for fill in desk.fills:
+        instrument = INSTRUMENTS[fill.symbol]
+        sign = 1 if fill.side is Side.BUY else -1
+        order = desk.books.history.find(fill.order_id)
+        assert order is not None
+        balances[instrument.quote] -= sign * Fraction(fill.volume_base) * Fraction(fill.price_quote)
+        balances[instrument.quote] -= Fraction(fill.fee_quote)
+        if order.leverage == 1:
+            balances[instrument.base] += sign * Fraction(fill.volume_base)
+    # On margin the cost of what is open has not been paid (or received): it is borrowed.
+    for symbol, position in desk.books.account.positions.items():
+        for lot in position.lots:
+            sign = 1 if lot.side is Side.BUY else -1
+            balances[INSTRUMENTS[symbol].quote] += sign * Fraction(lot.volume_base) * Fraction(lot.price_quote)
+    return balances
+
+
+@settings(max_examples=300, deadline=None)
+@given(DAYS, SETTINGS)
+def test_money_is_conserved_to_the_last_digit(day: list[Step], rules: dict[str, D]) -> None:
+    desk = lived(day, rules)
+
+    actual = {currency: Fraction(amount) for currency, amount in desk.books.account.balances.items()}
+    assert actual == expected_balances(desk)
+
+
+@settings(max_examples=300, deadline=None)
+@given(DAYS, SETTINGS)
+def test_nothing_ever_goes_wrong_in_between(day: list[Step], rules: dict[str, D]) -> None:
+    was: dict[str, D] = {}
+
+    def check(desk: Desk) -> None:
+        account = desk.books.account
+        assert account.balances[XRP] >= 0
+        for symbol, position in account.positions.items():
+            assert len({lot.side for lot in position.lots}) == 1
+            assert position.volume_base == sum(
+                lot.volume_base if lot.side is Side.BUY else -lot.volume_base for lot in position.lots
+            )
+            assert was.get(symbol, D(0)) * position.volume_base >= 0  # Flat in between, never flipped at once.
+        was.clear()
+        was.update({symbol: position.volume_base for symbol, position in account.positions.items()})
+        holding = [order for order in desk.books.history.open.values() if order.held]
+        assert sum(order.held for order in holding) == sum(account.held(currency) for currency in OPENING)
+
+    lived(day, rules, check)
+
+
+@settings(max_examples=300, deadline=None)
+@given(DAYS, SETTINGS)
+def test_every_fill_keeps_its_limit_and_its_order(day: list[Step], rules: dict[str, D]) -> None:
+    desk = lived(day, rules)
+
+    for fill in desk.fills:
+        order = desk.books.history.find(fill.order_id)
+        assert order is not None
+        assert fill.price_quote % INSTRUMENTS[fill.symbol].price_tick_quote == 0
+        limit = order.working_limit_quote
+        if limit is not None and not fill.is_liquidation:
+            assert fill.price_quote <= limit if fill.side is Side.BUY else fill.price_quote >= limit
+    for order in desk.books.history.orders():
+        own = [fill for fill in desk.fills if fill.external_order_id == order.external_id]
+        assert sum(fill.volume_base for fill in own) == order.filled_base <= order.volume_base
+        assert (order.status is OrderStatus.FILLED) == (order.filled_base == order.volume_base and not order.reason)
+    numbers = [fill.trade_id for fill in desk.fills]
+    assert numbers == sorted(set(numbers))
+
+
+@settings(max_examples=200, deadline=None)
+@given(DAYS, DAYS, SETTINGS)
+def test_books_rebuilt_from_their_documents_go_on_as_if_nothing_had_been(
+    before: list[Step], after: list[Step], rules: dict[str, D]
+) -> None:
+    desk, twin = lived(before, rules), lived(before, rules)
+    assert desk.said == twin.said  # The same day, the same events.
+    twin.books = twin.new_books()
+
+    twin.books.open_with(desk.books.documents())
+
+    assert twin.books.documents() == desk.books.documents()
+    assert twin.books.report(0) == desk.books.report(0)
+    for step in after:
+        step(desk)
+        step(twin)
+    assert twin.said == desk.said
+    assert twin.books.documents() == desk.books.documents()
+
+
+@settings(max_examples=200, deadline=None)
+@given(DAYS, SETTINGS)
+def test_changes_saved_one_by_one_add_up_to_the_whole(day: list[Step], rules: dict[str, D]) -> None:
+    kept: dict[tuple[str, str], str] = {}
+
+    def save(desk: Desk) -> None:
+        for document in desk.books.take_documents():
+            kept.pop((document.kind, document.key), None)
+            if document.body is not None:
+                kept[document.kind, document.key] = document.body
+
+    desk = lived(day, rules, save)
+    save(desk)
+
+    assert kept == {(document.kind, document.key): document.body for document in desk.books.documents()}
+
+
+def test_the_pairs_cover_what_is_traded() -> None:
+    assert {XRP_USDT, XRP_BTC} < set(INSTRUMENTS)

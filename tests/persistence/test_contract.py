@@ -1,0 +1,229 @@
+"""What both journals promise. Each test is told once and holds for memory and for PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+
+import attrs
+
+from messages.base import Currency, ProposalId
+from messages.journal import (
+    RecordAlert,
+    RecordFill,
+    RecordIntent,
+    RecordOrder,
+    RecordPosition,
+    RecordRequest,
+    RecordRiskState,
+    RecordSnapshots,
+    RecoveredState,
+)
+from messages.orders import OrderRole, OrderStatus
+from messages.positions import PositionSide, PositionStatus
+from messages.risk import RiskState, TradingState
+from persistence.protocol import Journal
+from tests.persistence.conftest import Shelf
+from tests.persistence.samples import (
+    T0,
+    a_fill,
+    a_filled,
+    a_position,
+    a_request,
+    a_snapshot,
+    an_event,
+    an_order,
+    closed,
+    uid,
+)
+
+
+def on(shelf: Shelf, story: Callable[[Journal], Awaitable[None]]) -> RecoveredState:
+    """Tell the story to a journal; return what the next engine finds."""
+
+    async def whole() -> RecoveredState:
+        await story(await shelf.journal())
+        state = await (await shelf.journal()).load()
+        await shelf.put_down()
+        return state
+
+    return asyncio.run(whole())
+
+
+def test_an_empty_journal_remembers_nothing(shelf: Shelf) -> None:
+    async def story(journal: Journal) -> None:
+        assert await journal.load() == RecoveredState()
+        assert await journal.commit([]) == ()
+
+    assert on(shelf, story) == RecoveredState()
+
+
+def test_a_fill_comes_back_with_its_order_and_position(shelf: Shelf) -> None:
+    unit = RecordFill(fill=a_fill(), order=an_order(), position=a_position(), events=(an_event(),))
+
+    async def story(journal: Journal) -> None:
+        await journal.commit([RecordIntent(order=an_order(), request=a_request())])
+        await journal.commit([unit])
+
+    state = on(shelf, story)
+    assert state.orders == (unit.order,)
+    assert state.positions == (unit.position,)
+    assert state.fill_ids == ("f1",)
+    assert state.approved == (a_request(),)
+    assert state.requests == (uid("t1"),)
+
+
+def test_the_last_of_several_states_in_one_group_counts(shelf: Shelf) -> None:
+    later = attrs.evolve(an_order(), filled_base=Decimal("0.05"), retries=7)
+    moved = attrs.evolve(a_position(), stop_loss_quote=Decimal(1))
+
+    async def story(journal: Journal) -> None:
+        await journal.commit(
+            [
+                RecordFill(fill=a_fill(), order=an_order(), position=a_position()),
+                RecordFill(fill=a_fill("f2"), order=later, position=moved),
+                RecordFill(fill=a_fill("f2"), order=later, position=moved),
+                RecordRiskState(state=RiskState(losses_in_a_row=1)),
+                RecordRiskState(state=RiskState(losses_in_a_row=2)),
+            ]
+        )
+
+    state = on(shelf, story)
+    assert state.orders == (later,)
+    assert state.positions == (moved,)
+    assert state.fill_ids == ("f1", "f2")
+    assert state.risk == RiskState(losses_in_a_row=2)
+
+
+def test_what_is_over_is_left_behind_and_its_profit_is_kept(shelf: Shelf) -> None:
+    short = attrs.evolve(
+        closed(a_position("t2")), side=PositionSide.SHORT, status=PositionStatus.LIQUIDATED, symbol="XRP/BTC"
+    )
+
+    async def story(journal: Journal) -> None:
+        await journal.commit(
+            [
+                RecordFill(
+                    fill=a_fill(),
+                    order=an_order(status=OrderStatus.FILLED),
+                    position=a_position(status=PositionStatus.CLOSED),
+                ),
+                RecordFill(
+                    fill=a_fill("f2", order="o2"),
+                    order=an_order("o2", OrderStatus.CANCELLED, trade="t2"),
+                    position=short,
+                ),
+            ]
+        )
+
+    state = on(shelf, story)
+    assert state.orders == ()
+    assert state.positions == ()
+    assert state.fill_ids == ()
+    gain = Decimal(2700) - Decimal("2568.0220")
+    fee = Decimal("6.67685720")
+    assert state.realised_by_quote == (("BTC", -gain - fee), ("USDT", gain - fee))
+
+
+def test_orders_of_a_living_position_come_back_though_they_are_over(shelf: Shelf) -> None:
+    entry = an_order("entry", OrderStatus.FILLED)
+    stop = an_order("stop", OrderStatus.OPEN, role=OrderRole.STOP)
+    other = an_order("other", OrderStatus.FILLED, trade="t2")
+    waiting = an_order("waiting", OrderStatus.PENDING, trade="t3")
+
+    async def story(journal: Journal) -> None:
+        await journal.commit([RecordRequest(request=a_request("t3")), RecordIntent(order=waiting)])
+        await journal.commit([RecordOrder(order=order) for order in (other, stop, entry)])
+        await journal.commit([RecordPosition(position=a_position())])
+
+    state = on(shelf, story)
+    assert set(state.orders) == {entry, stop, waiting}
+    assert [order.id for order in state.orders] == sorted(order.id for order in state.orders)  # Created together.
+    assert [request.id for request in state.approved] == [uid("t3")]
+
+
+def test_only_approved_requests_of_living_orders_come_back(shelf: Shelf) -> None:
+    async def story(journal: Journal) -> None:
+        await journal.commit([RecordRequest(request=a_request("t1", verdict="rejected", code="LOW_RR"))])
+        await journal.commit([RecordRequest(request=a_request("t2"))])
+        await journal.commit([RecordIntent(order=an_order())])
+
+    state = on(shelf, story)
+    assert state.approved == ()
+    assert state.requests == (uid("t1"), uid("t2"))
+
+
+def test_the_first_verdict_on_a_request_stands(shelf: Shelf) -> None:
+    async def story(journal: Journal) -> None:
+        await journal.commit([RecordIntent(order=an_order(), request=a_request())])
+        await journal.commit([RecordRequest(request=a_request(verdict="rejected", code="LATE"))])
+        assert await journal.known_requests([ProposalId(uid("t1")), ProposalId(uid("t2"))]) == {uid("t1")}
+
+    assert on(shelf, story).approved == (a_request(),)
+
+
+def test_events_are_numbered_without_a_gap_across_groups_and_engines(shelf: Shelf) -> None:
+    async def story() -> None:
+        journal = await shelf.journal()
+        first = await journal.commit([RecordAlert(events=(an_event("a"), an_event("b"))), a_filled(1)])
+        assert [(numbered.sequence, numbered.event.kind) for numbered in first] == [
+            (1, "a"),
+            (2, "b"),
+            (3, "order_filled"),
+        ]
+        journal = await shelf.journal()
+        assert [numbered.sequence for numbered in await journal.commit([a_filled(2)])] == [4]
+        await shelf.put_down()
+
+    asyncio.run(story())
+
+
+def test_the_balances_of_the_first_start_are_kept(shelf: Shelf) -> None:
+    async def story(journal: Journal) -> None:
+        first = {Currency("USDT"): Decimal("50000.00"), Currency("BTC"): Decimal("0.1")}
+        assert await journal.open_account(first) == first
+        assert await journal.open_account({Currency("USDT"): Decimal(1)}) == first
+
+    assert on(shelf, story).initial_balances == (("BTC", Decimal("0.1")), ("USDT", Decimal(50000)))
+
+
+def test_risk_comes_back_whole(shelf: Shelf) -> None:
+    risk = RiskState(
+        trading_state=TradingState.HALTED,
+        halt_reason="by hand",
+        losses_in_a_row=3,
+        wins_in_a_row=0,
+        cooldown_until_us=T0,
+        cooldown_reason="three losses",
+        realised_usd=Decimal("-12.3456789012345678901234567890"),
+        updated_at_us=T0 + 1,
+    )
+
+    async def story(journal: Journal) -> None:
+        await journal.commit([RecordRiskState(state=risk, events=(an_event("halted"),))])
+
+    assert on(shelf, story).risk == risk
+
+
+def test_rows_written_depend_on_the_units_alone(shelf: Shelf) -> None:
+    async def story() -> None:
+        journal = await shelf.journal()
+        before = journal.rows_written  # type: ignore[attr-defined]
+        await journal.commit([a_filled(1), a_filled(2)])
+        await journal.commit([RecordSnapshots(snapshots=(a_snapshot(T0), a_snapshot(T0 + 1)))])
+        assert journal.rows_written - before == 2 * 5 + 2 * 3  # type: ignore[attr-defined]
+        assert journal.commits == 2  # type: ignore[attr-defined]
+        await shelf.put_down()
+
+    asyncio.run(story())
+
+
+def test_only_the_newest_ten_thousand_requests_are_taken_into_memory(shelf: Shelf) -> None:
+    async def story(journal: Journal) -> None:
+        await journal.commit([RecordRequest(request=a_request(f"r{number}")) for number in range(10_003)])
+
+    state = on(shelf, story)
+    assert len(state.requests) == 10_000
+    assert state.requests[0] == uid("r3")
+    assert state.requests[-1] == uid("r10002")
