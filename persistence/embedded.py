@@ -153,6 +153,9 @@ class EmbeddedPostgres:
             except BlockingIOError:
                 return  # Another engine uses it.
             self._stop_server()
+            if self.socket_directory != self._data:
+                with suppress(OSError):  # Not empty: it did not stop, and still uses it.
+                    self.socket_directory.rmdir()
 
     def _stop_server(self) -> None:
         """Stop it with a checkpoint; if that takes too long, at once: the next start recovers."""

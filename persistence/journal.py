@@ -123,6 +123,14 @@ class PostgresJournal:
             self._photographed_us = group.snapshots[-1].at_us
 
     async def _write(self, connection: Connection, group: Group) -> None:
+        try:
+            await self._write_once(connection, group)
+        except Exception as error:
+            if not is_outage(error):
+                self._unanswered = None  # The database said no: nothing of it is in.
+            raise
+
+    async def _write_once(self, connection: Connection, group: Group) -> None:
         await self._months.ensure(connection, group.event_instants_us, group.snapshot_instants_us)
         try:
             await self._send(connection, group)
@@ -208,11 +216,10 @@ class PostgresJournal:
                 self._drop()  # Whether it went in will be seen at the next attempt.
                 raise
             except Exception as error:
-                if is_outage(error):
-                    self._drop()
-                    raise JournalUnavailableError(str(error) or type(error).__name__) from error
-                self._unanswered = None  # The database said no: nothing of it is in.
-                raise
+                if not is_outage(error):
+                    raise
+                self._drop()
+                raise JournalUnavailableError(str(error) or type(error).__name__) from error
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None

@@ -105,9 +105,9 @@ class Secrets:
 
     def masked(self, text: str) -> str:
         """Return the text with every secret, and every password in a URL, replaced."""
-        if "://" in text:
-            text = PASSWORD_IN_URL.sub(rf"\g<1>{MASK}", text)
-        return text if self._words is None else self._words.sub(MASK, text)
+        if self._words is not None:
+            text = self._words.sub(MASK, text)
+        return PASSWORD_IN_URL.sub(rf"\g<1>{MASK}", text) if "://" in text else text
 
     def mask_record(self, record: Record) -> None:
         """Mask the message of a log record before any sink sees it."""

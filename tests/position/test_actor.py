@@ -293,6 +293,7 @@ def test_what_is_held_for_too_long_is_to_be_closed() -> None:
         stage.says(applied(a_fill(SELL, "1", "100"), OrderRole.EXIT, position_id="gone"))
         stage.forget()
         assert len(stage.timers) == 1
+        assert len(stage.actor._deadlines) == 2
 
         stage.passes(HOLDING)
         assert stage.heard == [ClosePosition(position_id=PositionId("old"), reason=CloseReason.HOLDING_LIMIT)]

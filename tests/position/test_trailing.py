@@ -58,6 +58,13 @@ def test_a_new_high_makes_one_group_of_all_it_passes() -> None:
     assert (trail.nearest_quote, trail.frontier_quote) == (D("-Infinity"), D("Infinity"))
 
 
+def test_the_same_high_again_moves_nothing() -> None:
+    trail = Trail(LONG, PCT, TICK)
+    trail.join(PositionId("a"), D(100), moved=False)
+    trail.advance(D(100))
+    assert not trail.moved
+
+
 @attrs.define
 class Follower:
     """One position that trails by itself."""

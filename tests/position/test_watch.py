@@ -111,6 +111,17 @@ def test_trailing_can_be_switched_off() -> None:
     assert at(watch, "90") == []
 
 
+def test_trailing_that_is_switched_on_again_begins_anew() -> None:
+    watch = a_watch()
+    position = a_position(trailing=True, watermark="102")
+    for trailing in (False, True):
+        switch = MoveStop(position_id=position.id, stop_loss_quote=None, take_profit_quote=None, trailing=trailing)
+        position = changes.moved(position, switch)
+        watch.follow(None, position)
+    assert watch.trailing == 0
+    assert watch.ceiling_quote == 101
+
+
 # Against one by one -----------------------------------------------------------------------------------------
 
 

@@ -480,7 +480,7 @@ class Books:
         A lot is one fill, in the name of the order that opened it, under an external order id that nobody sent.
         """
         lots = [lot for position in self.account.positions.values() for lot in position.lots]
-        symbols = tuple(self.account.positions)
+        symbols = sorted(self.account.positions)
         external_ids = {symbol: self._foreign_order() for symbol in symbols}
         for lot in sorted(lots, key=lambda lot: lot.number):
             at_quote = price_quote if lot.symbol == broken else _known(self._markets[lot.symbol].last_quote)
@@ -496,7 +496,7 @@ class Books:
         for order in list(self.history.open.values()):
             if order.reduce_only and order.symbol in symbols:
                 self._end(order, OrderStatus.CANCELLED, LIQUIDATED, now_us)
-        text = f"margin level at or below {self._liquidation_level_pct} %: closed {', '.join(sorted(symbols))}"
+        text = f"margin level at or below {self._liquidation_level_pct} %: closed {', '.join(symbols)}"
         self._said.append(ExchangeAlert(kind="liquidation", text=text))
 
     def _close_part(
