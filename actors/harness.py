@@ -248,11 +248,22 @@ class Harness:
 
         self._do(die)
 
-    def drops_everything(self) -> None:
-        """The process dies and stays dead: what the exchange does meanwhile is not heard."""
-        self._do(self.engine.close)
+    def dies_after(self, messages: int) -> None:
+        """Let the process die once so many more messages have passed: nobody handles another one."""
+        left = itertools.count(messages, -1)
+
+        def listen(_message: Message) -> None:
+            if next(left) == 0:
+                for actor in self.engine.actors.values():
+                    actor.actor_stopped.set()
+
+        self.engine.switchboard.tap(listen)
 
     # What one can see -----------------------------------------------------------------------------------
+
+    def asks(self, role: str, question: Message) -> Any:
+        """Ask an actor from outside, and return its answer."""
+        return self._do(lambda: self.engine.ask(role, question))
 
     @property
     def now_us(self) -> int:
@@ -328,6 +339,7 @@ class Harness:
 
 
 def flow_of(fill: Fill) -> Flow:
+    """Return what one fill moved."""
     return Flow(
         symbol=fill.symbol,
         side=fill.side,

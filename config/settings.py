@@ -64,6 +64,11 @@ class OrderSettings:
     retry_first_ms: int = attrs.field(default=1_000, validator=POSITIVE)
     """Wait before the first retry; it doubles each time."""
     retry_longest_ms: int = attrs.field(default=30_000, validator=POSITIVE)
+    stop_order_type: str = attrs.field(default="stop-loss", validator=in_(("stop-loss", "stop-loss-limit")))
+    """A stop-loss sells at market once triggered; a stop-loss-limit may be left behind by a fast price."""
+    target_order_type: str = attrs.field(default="take-profit", validator=in_(("take-profit", "take-profit-limit")))
+    trigger_limit_pct: Decimal = attrs.field(default=Decimal("0.5"), validator=[ge(Decimal(0)), le(Decimal(10))])
+    """How far the limit of a stop-loss-limit or take-profit-limit lies beyond its trigger."""
     protection_delay_ms: int = attrs.field(default=0, validator=[ge(0), le(1_000)])
     """Wait between a fill and the orders that protect it."""
     protection_grace_s: int = attrs.field(default=30, validator=POSITIVE)

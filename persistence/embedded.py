@@ -27,6 +27,8 @@ from urllib.parse import quote
 
 import attrs
 
+from persistence.database import DatabaseUnreachableError
+
 VERSION = "18"
 SUPERUSER = "postgres"
 DATABASE = "postgres"
@@ -71,7 +73,7 @@ SETTINGS: Mapping[str, str] = {
 """What differs from the server's own defaults."""
 
 
-class EmbeddedPostgresError(Exception):
+class EmbeddedPostgresError(DatabaseUnreachableError):
     """The embedded server cannot be used. The text is one line: what, where, what to do."""
 
 

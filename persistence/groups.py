@@ -8,7 +8,7 @@ are some dozens of statements at most; the connection keeps them prepared.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import assert_never
 
@@ -56,11 +56,14 @@ class _Target:
     table: str
     columns: tuple[str, ...]
     on_conflict: str = ""
+    derived: Mapping[str, str] = attrs.field(factory=dict)
+    """Columns that follow from the row `r`. They are worked out here and not declared as generated in the table,
+    because the server prepares such declarations anew at each insert: a fifth of the time of a fill."""
 
     def clause(self, parameter: int) -> str:
         """Return the WITH clause that inserts the rows of this parameter, if the gate is open."""
-        columns = ", ".join(self.columns)
-        values = ", ".join(f"r.{column}" for column in self.columns)
+        columns = ", ".join([*self.columns, *self.derived])
+        values = ", ".join([*[f"r.{column}" for column in self.columns], *self.derived.values()])
         return (
             f"{self.table}_written AS (INSERT INTO {self.table} ({columns}) "  # noqa: S608 - Our own names.
             f"SELECT {values} FROM gate, unnest(${parameter}::{self.table}[]) AS r {self.on_conflict})"
@@ -72,13 +75,35 @@ def _upsert(key: str, changing: Iterable[str]) -> str:
     return f"ON CONFLICT ({key}) DO UPDATE SET {changes}"
 
 
+ORDER_DERIVED = {"is_over": "r.status IN ('FILLED', 'CANCELLED', 'EXPIRED', 'ERROR')"}
+POSITION_IS_OVER = "r.status IN ('CLOSED', 'LIQUIDATED')"
+GROSS_PNL = "CASE r.side WHEN 'LONG' THEN r.exit_cost - r.entry_cost ELSE r.entry_cost - r.exit_cost END"
+# A zero with 18 places makes NUMERIC divide to at least 18 places before it is rounded.
+QUOTIENT = "round(({} + 0.000000000000000000) / nullif({}, 0), 18)"
+POSITION_DERIVED = {
+    "size": QUOTIENT.format("r.entry_volume", "r.leverage"),
+    "entry_price": QUOTIENT.format("r.entry_cost", "r.entry_volume"),
+    "exit_price": QUOTIENT.format("r.exit_cost", "r.exit_volume"),
+    "volume": "r.entry_volume - r.exit_volume",
+    "gross_pnl": f"CASE WHEN {POSITION_IS_OVER} THEN {GROSS_PNL} END",
+    "realized_pnl": f"CASE WHEN {POSITION_IS_OVER} THEN {GROSS_PNL} - r.fees END",
+    "is_over": POSITION_IS_OVER,
+}
+
 TARGETS = (
     # The first verdict on a request stands, and an execution counts once: whatever is told again changes nothing.
     _Target("trade_requests", REQUEST_COLUMNS, "ON CONFLICT DO NOTHING"),
-    _Target("orders", ORDER_COLUMNS, _upsert("account, id", ORDER_COLUMNS_THAT_CHANGE)),
+    _Target(
+        "orders", ORDER_COLUMNS, _upsert("account, id", [*ORDER_COLUMNS_THAT_CHANGE, *ORDER_DERIVED]), ORDER_DERIVED
+    ),
     _Target("order_status_log", STATUS_LOG_COLUMNS),
     _Target("fills", FILL_COLUMNS, "ON CONFLICT DO NOTHING"),
-    _Target("positions", POSITION_COLUMNS, _upsert("account, id", POSITION_COLUMNS_THAT_CHANGE)),
+    _Target(
+        "positions",
+        POSITION_COLUMNS,
+        _upsert("account, id", [*POSITION_COLUMNS_THAT_CHANGE, *POSITION_DERIVED]),
+        POSITION_DERIVED,
+    ),
     _Target("risk_state", RISK_COLUMNS, _upsert("account", RISK_COLUMNS[1:])),
     _Target("execution_events", EVENT_COLUMNS),
 )

@@ -2,7 +2,7 @@
 
 Each table that the journal writes has its WRITTEN columns and a function that makes the row. A row is a tuple in
 the order of the table's own columns: whole tables of rows travel as one parameter, an array of the table's row type.
-Columns that the database fills in by itself are None in the row, and are not among those written.
+Columns that the database fills in are None in the row, and are not among those written.
 """
 
 from __future__ import annotations

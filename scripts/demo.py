@@ -36,7 +36,7 @@ class DemoStrategy:
         self._instruments = instruments
         self._usd_equivalents = usd_equivalents
         self._new_id = new_id
-        self._choices = random.Random(seed)
+        self._choices = random.Random(seed)  # noqa: S311 - a toy strategy, no secret.
         self._tell = tell
         self._prices: dict[Symbol, Decimal] = {}
         self._next_at_us: int | None = None

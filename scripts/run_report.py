@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -26,6 +27,7 @@ from messages.trades import Side
 from persistence.journal import PostgresJournal
 from persistence.report import Figures, Spread, figures
 from persistence.sums import fill_sums
+from scripts.logs import NO_TRADE
 
 ZERO = Decimal(0)
 ORDER_COUNTS = ("placed", "filled", "partially_filled", "cancelled", "expired", "failed")
@@ -183,7 +185,26 @@ def _plain(value: Decimal) -> str:
 
 def as_json(report: RunReport) -> str:
     """Return the report as one JSON object, money as strings."""
-    return json.dumps({**report.figures, "wall_seconds": float(report.figures["wall_seconds"])}, indent=2)
+    return json.dumps(_figures(report), indent=2)
+
+
+def _figures(report: RunReport) -> dict[str, Any]:
+    return {**report.figures, "wall_seconds": float(report.figures["wall_seconds"])}
+
+
+def as_log_line(report: RunReport) -> str:
+    """Return the same summary as one more line of a log in JSON: the last one."""
+    line = {
+        "time": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        "level": "ERROR" if report.violations else "INFO",
+        "message": "summary",
+        "correlation_id": NO_TRADE,
+        "message_id": None,
+        "caused_by": None,
+        "error": None,
+        "report": _figures(report),
+    }
+    return json.dumps(line)
 
 
 def as_text(report: RunReport) -> str:

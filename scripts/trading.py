@@ -11,16 +11,17 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
 
+import asyncpg
 import attrs
 from asyncpg import Connection
 from loguru import logger
 
-from actors.exchange.mock.store import Progress
+from actors.exchange.mock.store import BookChanges, Progress
 from actors.market.files import PriceFileError
 from actors.market.sources import PriceStream, open_prices
 from actors.runtime.clock import MICROSECONDS, Clock, PacedClock, SteppedClock, as_datetime
@@ -31,9 +32,9 @@ from actors.system import Engine, World
 from config.errors import ConfigurationError
 from config.loader import load_settings
 from config.settings import Settings, TradingMode
-from messages.base import Currency
+from messages.base import Currency, Symbol
 from messages.market import Tick
-from persistence.database import AccountHeldError, Database, DatabaseUnreachableError, SchemaError
+from persistence.database import AccountHeldError, Database, DatabaseUnreachableError, SchemaError, is_outage
 from persistence.journal import PostgresJournal
 from persistence.paper import PostgresBookStore
 from persistence.protocol import JournalUnavailableError
@@ -42,13 +43,15 @@ from scripts.demo import DemoStrategy
 from scripts.live_view import LiveView
 from scripts.logs import configure_logging
 from scripts.proposals import ProposalFileError, TimedRequest, read_requests
-from scripts.run_report import RunReport, Wall, as_json, as_text, make_report
+from scripts.run_report import RunReport, Wall, as_json, as_log_line, as_text, make_report
 
 EXIT_DONE = 0
 EXIT_CONFIGURATION = 2
 EXIT_DATABASE = 3
 SETTLE_MAX_US = 180 * MICROSECONDS
 """After the end of the prices, what is under way may take so long on their clock."""
+TICKS_PER_TURN = 65_536
+"""While known ticks are passed over, the event loop looks after signals so often."""
 REPLAY_SNAPSHOTS_TOGETHER = 60
 """A replay at full speed photographs thousands of times a second: the photographs are written in groups."""
 LIVE_GATES = (
@@ -96,10 +99,14 @@ def trade_until_done(arguments: Arguments) -> int:
         return _say(error, EXIT_CONFIGURATION)
     except (DatabaseUnreachableError, JournalUnavailableError, SchemaError) as error:
         return _say(error, EXIT_DATABASE)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        if not is_outage(error):
+            raise
+        return _say(DatabaseUnreachableError(f"the database went away: {error}"), EXIT_DATABASE)
 
 
 def _say(error: Exception, exit_code: int) -> int:
-    print(f"triplegain: {error}", file=sys.stderr)
+    print(f"triplegain: {' '.join(str(error).split())}", file=sys.stderr)
     return exit_code
 
 
@@ -121,7 +128,9 @@ def refuse_unless_allowed(settings: Settings) -> None:
 
 
 async def _trade(arguments: Arguments, settings: Settings) -> int:
+    stop = stop_on_signals()
     stream = open_prices(arguments.prices, settings.execution.instruments)
+    refuse_contradictions(arguments, stream)
     requests = list(read_requests(arguments.proposals)) if arguments.proposals is not None else []
     is_on_screen = sys.stdout.isatty() and not arguments.log_json
     configure_logging(
@@ -129,12 +138,49 @@ async def _trade(arguments: Arguments, settings: Settings) -> int:
         level="WARNING" if is_on_screen else arguments.log_level,
         stream=sys.stderr if is_on_screen else sys.stdout,
     )
-    database = await Database.open(os.environ.get("DATABASE_URL") or None, arguments.state)
+    database = await _open_database(arguments.state)
     try:
-        session = Session(arguments, _for_speed(settings, arguments), stream, requests, database)
+        session = Session(arguments, _for_speed(settings, arguments), stream, requests, database, stop)
         return await session.run(is_on_screen=is_on_screen)
     finally:
         await database.stop()
+
+
+def stop_on_signals() -> asyncio.Event:
+    """Return the event that the first Ctrl-C or SIGTERM sets; a second one is left to Python's own way."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def note(number: signal.Signals) -> None:
+        loop.remove_signal_handler(number)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, note, number)
+    return stop
+
+
+def refuse_contradictions(arguments: Arguments, stream: PriceStream) -> None:
+    """Raise UsageError for what would go on for ever, or be lost at the end."""
+    if arguments.until_prices_end and not stream.has_end and arguments.for_seconds is None:
+        raise UsageError("--until-prices-end: random prices have no end; say how long with --for SECONDS")
+    report = arguments.report
+    if report is not None and (report.is_dir() or not _is_writable(report)):
+        raise UsageError(f"--report {report}: cannot be written; name a file in a directory that exists")
+
+
+def _is_writable(path: Path) -> bool:
+    return os.access(path if path.exists() else path.parent, os.W_OK)
+
+
+async def _open_database(state: Path) -> Database:
+    url = os.environ.get("DATABASE_URL") or None
+    try:
+        return await Database.open(url, state)
+    except OSError as error:
+        if url is not None:
+            raise
+        raise UsageError(f"--state {state}: cannot be used: {error.strerror or error}") from error
 
 
 def _for_speed(settings: Settings, arguments: Arguments) -> Settings:
@@ -156,6 +202,7 @@ class Session:
         stream: PriceStream,
         requests: list[TimedRequest],
         database: Database,
+        stop: asyncio.Event,
     ) -> None:
         self._arguments = arguments
         self._settings = settings
@@ -163,7 +210,7 @@ class Session:
         self._requests = requests
         self._database = database
         self._account = settings.execution.account
-        self._stop = asyncio.Event()
+        self._stop = stop
         self._began_ns = time.monotonic_ns()
 
     async def run(self, *, is_on_screen: bool) -> int:
@@ -183,13 +230,13 @@ class Session:
         self, journal: PostgresJournal, store: PostgresBookStore, connection: Connection, *, is_on_screen: bool
     ) -> int:
         progress = await store.progress()
-        ticks, first = self._ticks_after(progress)
+        ticks, first = await self._ticks_after(progress)
         starts_at_us = max(progress.at_us, self._stream.starts_at_us if first is None else first.at_us)
         run = await begin_run(connection, self._account, self._until_us(starts_at_us), self._arguments.identity)
         balances = await journal.open_account(self._settings.execution.paper.balances)
         engine = Engine(self._world(journal, store, run, starts_at_us, _equity_usd(self._settings, balances)))
         requests = await self._unknown_requests(journal)
-        self._listen_for_signals(engine)
+        self._watch = asyncio.create_task(self._stop_with(engine))
         self._start_demo(engine, run)
         engine.start()
         await engine.until_quiet()
@@ -213,6 +260,7 @@ class Session:
         try:
             if code == EXIT_FAILED:
                 return _say(RuntimeError(f"stopped: {engine.exit_reason}"), EXIT_FAILED)
+            await self._keep_progress(store, pacer)
             await end_run(connection, self._account, run.number)
             self._show(
                 await make_report(
@@ -221,7 +269,7 @@ class Session:
                     connection=connection,
                     settings=self._settings,
                     account=self._account,
-                    ticks=(await store.progress()).sequence if pacer.last_tick is None else pacer.last_tick.sequence,
+                    ticks=(await store.progress()).sequence,
                     wall=Wall(began_ns=self._began_ns),
                 )
             )
@@ -229,12 +277,38 @@ class Session:
         finally:
             await engine.close()
 
-    def _ticks_after(self, progress: Progress) -> tuple[Iterator[Tick], Tick | None]:
-        """Return the ticks that the account has not seen, and the first of them."""
+    async def _ticks_after(self, progress: Progress) -> tuple[Iterator[Tick], Tick | None]:
+        """Return the ticks to hand in, and the first of those that the account has not seen.
+
+        Before them comes the last known tick of each symbol: nothing trades on it again, but everybody knows a price.
+        """
         seen = (progress.at_us, progress.sequence)
-        ticks = (tick for tick in self._stream.ticks if (tick.at_us, tick.sequence) > seen)
-        first = next(ticks, None)
-        return (iter(()), None) if first is None else (chain((first,), ticks), first)
+        last: dict[Symbol, Tick] = {}
+        first = None
+        for passed, tick in enumerate(self._stream.ticks, start=1):
+            if (tick.at_us, tick.sequence) > seen:
+                first = tick
+                break
+            last[tick.symbol] = tick
+            if passed % TICKS_PER_TURN == 0:
+                await asyncio.sleep(0)
+                if self._stop.is_set():
+                    break
+        known = _newest_first(last.values())
+        if first is not None:
+            return chain(known, (first,), self._stream.ticks, self._note_end()), first
+        if not self._stop.is_set() and known[-1].at_us < progress.at_us:
+            raise UsageError(
+                f"the prices end at {as_datetime(known[-1].at_us)}, but the account {self._account} has come to "
+                f"{as_datetime(progress.at_us)}: give later prices, another --state, or another account"
+            )
+        return chain(known, self._note_end()), None
+
+    def _note_end(self) -> Iterator[Tick]:
+        """Say that the prices have ended, to those who wait: comes after the last tick."""
+        if not self._arguments.until_prices_end:
+            logger.info("the prices have ended; --until-prices-end would end the run here")
+        yield from ()
 
     def _until_us(self, starts_at_us: int) -> int | None:
         seconds = self._arguments.for_seconds
@@ -259,18 +333,6 @@ class Session:
         ids = {request.request_id for request in self._requests}
         known = await journal.known_requests(ids)
         return [request for request in self._requests if request.request_id not in known]
-
-    def _listen_for_signals(self, engine: Engine) -> None:
-        """The first Ctrl-C or SIGTERM drains; a second one is left to Python's own way."""
-        loop = asyncio.get_running_loop()
-
-        def stop(number: signal.Signals) -> None:
-            loop.remove_signal_handler(number)
-            self._stop.set()
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop, number)
-        self._watch = loop.create_task(self._stop_with(engine))
 
     async def _stop_with(self, engine: Engine) -> None:
         await engine.until_ended()
@@ -308,10 +370,27 @@ class Session:
             pump.cancel()
             await asyncio.gather(pump, return_exceptions=True)
 
+    async def _keep_progress(self, store: PostgresBookStore, pacer: Pacer) -> None:
+        """Note the last tick: the books keep it now and then, and the next run is to begin right after it."""
+        tick, kept = pacer.last_tick, await store.progress()
+        if tick is not None and (tick.at_us, tick.sequence) > (kept.at_us, kept.sequence):
+            progress = Progress(sequence=tick.sequence, at_us=tick.at_us)
+            await store.save(BookChanges(documents=(), progress=progress))
+
     def _show(self, report: RunReport) -> None:
-        print(as_text(report))
+        """Write the report first: whoever reads the summary may go away."""
         if self._arguments.report is not None:
-            self._arguments.report.write_text(as_json(report) + "\n", encoding="utf-8")
+            try:
+                self._arguments.report.write_text(as_json(report) + "\n", encoding="utf-8")
+            except OSError as error:
+                raise UsageError(f"--report {self._arguments.report}: cannot be written: {error.strerror}") from error
+        print(as_log_line(report) if self._arguments.log_json else as_text(report))
+
+
+def _newest_first(ticks: Iterable[Tick]) -> list[Tick]:
+    """Return the ticks so that no request comes between them, and the newest at the end once more."""
+    newest_first = sorted(ticks, key=lambda tick: tick.sequence, reverse=True)
+    return newest_first + newest_first[:1]
 
 
 async def _step_until(engine: Engine, clock: SteppedClock, is_done: Callable[[], bool]) -> None:

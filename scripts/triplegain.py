@@ -20,6 +20,7 @@ HOW_LONG = Group("How fast and how long")
 WHERE = Group("Where things are kept")
 OUTPUT = Group("What is shown")
 SPEED = "max"
+LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL")
 
 
 def _speed(_type: object, tokens: object) -> int | None:
@@ -30,6 +31,13 @@ def _speed(_type: object, tokens: object) -> int | None:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1_000_000):
         raise ValueError(f"speed is {text!r}; give a whole number from 1 to 1000000, or max")
     return int(text)
+
+
+def _log_level(_type: object, tokens: object) -> str:
+    text = str(tokens[0].value)  # type: ignore[index]
+    if text.upper() not in LOG_LEVELS:
+        raise ValueError(f"log level is {text!r}; give one of {', '.join(LOG_LEVELS)}")
+    return text.upper()
 
 
 @app.command
@@ -47,7 +55,7 @@ def run(
     state: Annotated[Path, Parameter(group=WHERE)] = Path(".triplegain"),
     report: Annotated[Path | None, Parameter(group=OUTPUT)] = None,
     log_json: Annotated[bool, Parameter(group=OUTPUT, negative=())] = False,
-    log_level: Annotated[str, Parameter(group=OUTPUT)] = "INFO",
+    log_level: Annotated[str, Parameter(group=OUTPUT, converter=_log_level)] = "INFO",
 ) -> int:
     """Trade until told to stop: Ctrl-C or SIGTERM drains and leaves with a summary.
 
@@ -72,7 +80,7 @@ def run(
     report
         Write the summary as one JSON object to this file.
     log_json
-        Print log lines as JSON.
+        Print log lines as JSON, and the summary as the last of them.
     log_level
         The lowest level that is printed.
 
@@ -93,7 +101,7 @@ def run(
             until_prices_end=until_prices_end,
             report=report,
             log_json=log_json,
-            log_level=log_level.upper(),
+            log_level=log_level,
         )
     )
 

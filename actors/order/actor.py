@@ -20,6 +20,7 @@ from actors.order.proposals import from_row, level_problems, price_problems, pro
 from actors.order.protection import Amend, CloseNow, Place, Withdraw, covers, exit_side, plan
 from actors.order.retry import backoff_us
 from actors.order.sizing import entry_limit_quote, entry_volume_base, size_problem, slippage_limit_quote
+from actors.order.sizing import is_dust as is_dust_volume
 from actors.runtime.clock import MICROSECONDS
 from actors.runtime.ports import Ports
 from actors.runtime.typed_actor import TypedActor, kinds
@@ -101,6 +102,7 @@ ENDING_HAPPENING = {
     OrderStatus.EXPIRED: Happening.EXPIRY_CONFIRMED,
     OrderStatus.ERROR: Happening.CANCEL_CONFIRMED,
 }
+WITH_LIMIT = (OrderType.STOP_LOSS_LIMIT, OrderType.TAKE_PROFIT_LIMIT)
 LEVEL_ROLES = {Level.STOP: OrderRole.STOP, Level.TRAILING: OrderRole.STOP, Level.TARGET: OrderRole.TARGET}
 
 
@@ -440,18 +442,23 @@ class OrderActor(TypedActor):
         position = trade.position
         if position is None:
             raise RuntimeError(f"trade {trade.id} has no position to exit")
-        order_type = {OrderRole.STOP: OrderType.STOP_LOSS, OrderRole.TARGET: OrderType.TAKE_PROFIT}
+        order_type = self._exit_type(step.role)
+        side = exit_side(position)
+        trigger = step.trigger_price_quote
+        limit = None
+        if trigger is not None and order_type in WITH_LIMIT:
+            limit = slippage_limit_quote(side, trigger, self._settings.trigger_limit_pct, self._of(trade.proposal))
         earlier = trade.legs.get(step.role)
         return OrderIntent(
             id=OrderId(self.ports.new_id()),
             proposal_id=trade.id,
             position_id=trade.position_id,
             symbol=position.symbol,
-            side=exit_side(position),
+            side=side,
             role=step.role,
-            order_type=order_type.get(step.role, OrderType.MARKET),
+            order_type=order_type,
             volume_base=step.volume_base,
-            limit_price_quote=None,
+            limit_price_quote=limit,
             trigger_price_quote=step.trigger_price_quote,
             reference_price_quote=step.trigger_price_quote or trade.last_price_quote,
             leverage=position.leverage,
@@ -461,6 +468,12 @@ class OrderActor(TypedActor):
             attempt=earlier.order.intent.attempt + 1 if earlier is not None else 1,
             created_at_us=self.now_us,
         )
+
+    def _exit_type(self, role: OrderRole) -> OrderType:
+        """Protection is of the configured types; getting out is a market order: it comes first."""
+        if role is OrderRole.STOP:
+            return OrderType(self._settings.stop_order_type)
+        return OrderType(self._settings.target_order_type) if role is OrderRole.TARGET else OrderType.MARKET
 
     def _record_intent(self, trade: Trade, intent: OrderIntent, request: RequestRow | None = None) -> None:
         order = attrs.evolve(new_order(intent), retries=intent.attempt - 1) if intent.attempt > 1 else new_order(intent)
@@ -732,15 +745,15 @@ class OrderActor(TypedActor):
         if tracked is None:
             return
         self._note_reconciled(message.order_id)
+        if tracked.phase is Phase.RESTING:
+            return  # The exchange has had it, so absence proves nothing: it stays ours until its end is told.
         proven_at_us = tracked.deadline_us + self._settings.settle_lag_s * MICROSECONDS
-        if message.as_of_us < proven_at_us or tracked.phase is Phase.SENT:
-            wait_us = self._settings.look_up_every_s * MICROSECONDS
-            self.after(wait_us, LookAgain(order_id=message.order_id), tracked.order.intent.proposal_id)
-        elif tracked.phase is Phase.SETTLING:
+        if tracked.phase is Phase.SETTLING and message.as_of_us >= proven_at_us:
             self._leave_settling(tracked)
             self._over(tracked, Happening.PROVEN_ABSENT, "never placed: unknown to the exchange after its deadline")
-        elif tracked.phase is Phase.RESTING:
-            self._over(tracked, Happening.CANCEL_CONFIRMED, "gone from the exchange")
+        else:
+            wait_us = self._settings.look_up_every_s * MICROSECONDS
+            self.after(wait_us, LookAgain(order_id=message.order_id), tracked.order.intent.proposal_id)
 
     def _leave_settling(self, tracked: Tracked) -> None:
         if tracked.phase is not Phase.SETTLING:
@@ -816,6 +829,18 @@ class OrderActor(TypedActor):
         if trade.close_when_held is not None:
             self._close(trade, trade.close_when_held)
         self._align(trade)
+        self._name_dust(trade)
+
+    def _name_dust(self, trade: Trade) -> None:
+        """Say once that what is left is too small for any order, and give its slot back: nobody can act on it."""
+        is_dust = bool(trade.held_base) and is_dust_volume(trade.held_base, self._of(trade.proposal))
+        if not is_dust or trade.live(OrderRole.ENTRY) is not None or trade.is_dust_named:
+            return
+        trade.is_dust_named = True
+        self._alert("dust_left", trade, f"{trade.held_base} is below the smallest order")
+        if not trade.is_released:
+            trade.is_released = True
+            self.emit(TradeEnded(trade_id=trade.id), trade.id)
 
     # Protection -----------------------------------------------------------------------------------------
 
@@ -939,7 +964,7 @@ class OrderActor(TypedActor):
 
     def _close(self, trade: Trade | None, reason: CloseReason) -> None:
         """Begin to get out; every further reason is late."""
-        if trade is None or trade.closing is not None or not trade.held_base:
+        if trade is None or trade.closing is not None or trade.is_dust_named or not trade.held_base:
             return
         trade.closing = reason
         if reason in (CloseReason.PROTECTION_FAILED, CloseReason.BREAKER):

@@ -77,6 +77,8 @@ class Trade:
     waiting: set[OrderRole] = attrs.field(factory=set)
     """Roles whose next attempt waits for a timer."""
     is_alerted: bool = False
+    is_dust_named: bool = False
+    """What is left is too small for any order, and a person has been told."""
     is_delayed: bool = False
     """The first protection waits for the configured delay."""
     is_released: bool = False

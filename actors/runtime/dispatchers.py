@@ -284,6 +284,10 @@ class SharedDispatcher:
         self._io.clear()
 
 
+_CLOSE = object()
+"""Put into an inbox, it closes it: in one order with all that is put by others."""
+
+
 class ThreadInbox(queue.Queue[Any]):
     """pykka's queue, which conflates as well, and knows when its actor has nothing left in hand.
 
@@ -311,12 +315,13 @@ class ThreadInbox(queue.Queue[Any]):
             self._dispatcher.done()
 
     def close(self) -> None:
-        """Take nothing more: the actor has stopped."""
-        with self.mutex:
-            self._closed = True
+        """Take nothing more from now on: the actor has stopped."""
+        self.put(_CLOSE)
 
     def _put(self, item: Any) -> None:
-        if self._closed:
+        if item is _CLOSE:
+            self._closed = True
+        elif self._closed:
             _refuse(item)
         elif isinstance(item, Message) and item.conflates:
             self._put_conflated(item, item.conflation_key())

@@ -13,6 +13,7 @@ import attrs
 from loguru import logger
 
 from actors.runtime.typed_actor import Recover, TypedActor
+from actors.runtime.wording import message_as_text
 from messages.base import Command, Event, Message, ProposalId, Query, stamp
 
 
@@ -107,4 +108,4 @@ class Switchboard:
         if level is not None:
             logger.bind(
                 correlation_id=message.proposal_id or "-", message_id=message.id, caused_by=message.caused_by
-            ).log(level, "{}", message)
+            ).log(level, "{}", message_as_text(message))

@@ -155,6 +155,8 @@ class SupervisorActor(TypedActor):
 
     def _judge(self, failure: ActorFailed) -> None:
         self._last_trouble = f"{failure.role}: {failure.reason}"
+        if self._phase is Phase.STOPPED:
+            return
         if on_failure_of(failure.role) is OnFailure.STOP_ENGINE:
             self._end(EXIT_FAILED, f"{failure.role} failed: {failure.reason}")
         elif (limit := self._limit.after_restart(self.now_us)) is None:

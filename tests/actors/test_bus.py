@@ -197,5 +197,3 @@ async def test_taking_while_the_bus_puts_loses_and_doubles_nothing(stage: Stage)
     for priority in range(4):
         of_one_priority = [sequence for sequence in taken if sequence % 4 == priority]
         assert of_one_priority == sorted(of_one_priority)
-
-

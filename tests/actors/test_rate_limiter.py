@@ -23,9 +23,7 @@ def request(
     priority: CallPriority = CallPriority.OPEN,
     within_us: int = 10 * MINUTE_US,
 ) -> RequestPermit:
-    return RequestPermit(
-        kind=kind, priority=priority, order_id=OrderId(name), deadline_us=START_US + within_us
-    )
+    return RequestPermit(kind=kind, priority=priority, order_id=OrderId(name), deadline_us=START_US + within_us)
 
 
 def enter(stage: Stage, limits: RateLimitSettings = LIMITS) -> RateLimiterActor:
@@ -167,9 +165,11 @@ def test_the_same_schedule_gives_the_same_permits() -> None:
         async def scenario(stage: Stage) -> None:
             enter(stage)
             stage.switchboard.tap(
-                lambda message: permits.append((message.order_id, stage.clock.now_us()))
-                if isinstance(message, PermitGranted)
-                else None
+                lambda message: (
+                    permits.append((message.order_id, stage.clock.now_us()))
+                    if isinstance(message, PermitGranted)
+                    else None
+                )
             )
             for number in range(60):
                 kind, priority = CallKind(number % 5), CallPriority(number * 7 % 4)

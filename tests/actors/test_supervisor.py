@@ -153,6 +153,7 @@ def test_the_loss_of_a_trading_actor_stops_the_engine(role: str) -> None:
         stage.say(ActorFailed(role="bus", reason="a second one"))
         await stage.settle()
         assert control.stops == [(EXIT_FAILED, f"{role} failed: KeyError: 'x'")]
+        assert control.restarts == [], "nothing is restarted in an engine that ends"
         assert (await stage.state_of(supervisor)).last_trouble == "bus: a second one"
 
     play(scenario)

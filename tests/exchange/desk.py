@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from decimal import Decimal as D
 from itertools import count
 from typing import Any, TypeVar
 
@@ -23,6 +22,7 @@ from messages.orders import (
 )
 from messages.trades import OrderType, Side
 
+D = Decimal
 E = TypeVar("E", bound=Event)
 BTC, XRP, USDT, USD = Currency("BTC"), Currency("XRP"), Currency("USDT"), Currency("USD")
 BTC_USDT, XRP_USDT, XRP_BTC = Symbol("BTC/USDT"), Symbol("XRP/USDT"), Symbol("XRP/BTC")
@@ -95,13 +95,15 @@ class Desk:
         return Books(instruments=INSTRUMENTS, balances=self.opening, usd_equivalents=(USD, USDT), **self.settings)
 
     def tick(
-        self, last: str | Decimal, low: str | Decimal | None = None, high: str | Decimal | None = None, symbol: Symbol = BTC_USDT
+        self,
+        last: str | Decimal,
+        low: str | Decimal | None = None,
+        high: str | Decimal | None = None,
+        symbol: Symbol = BTC_USDT,
     ) -> list[Event]:
         self.now_us += 1
         lowest, highest = D(last if low is None else low), D(last if high is None else high)
-        events = self.books.on_price(
-            symbol, D(last), lowest, highest, self.now_us, next(self._sequences), self.now_us
-        )
+        events = self.books.on_price(symbol, D(last), lowest, highest, self.now_us, next(self._sequences), self.now_us)
         return self._heard(events)
 
     def place(
@@ -121,7 +123,13 @@ class Desk:
         limit_price = None if limit is None else D(limit)
         trigger_price = None if trigger is None else D(trigger)
         wish = intent(
-            order_id, side, volume, order_type, limit_price_quote=limit_price, trigger_price_quote=trigger_price, **terms
+            order_id,
+            side,
+            volume,
+            order_type,
+            limit_price_quote=limit_price,
+            trigger_price_quote=trigger_price,
+            **terms,
         )
         self._heard(self.books.place(wish, deadline_us, self.now_us, share_pct))
         return wish.id

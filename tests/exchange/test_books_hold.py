@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal as D
 from fractions import Fraction
 from typing import Any
 
@@ -15,7 +14,18 @@ from actors.exchange.mock.book_order import LIMITED_TYPES
 from messages.base import Currency, OrderId, Symbol
 from messages.orders import OrderStatus, TimeInForce
 from messages.trades import OrderType, Side
-from tests.exchange.desk import BTC, BTC_USDT, INSTRUMENTS, USD, USDT, XRP, XRP_BTC, XRP_USDT, Desk
+from tests.exchange.desk import (
+    BTC,
+    BTC_USDT,
+    INSTRUMENTS,
+    USD,
+    USDT,
+    XRP,
+    XRP_BTC,
+    XRP_USDT,
+    D,
+    Desk,
+)
 
 SYMBOLS = st.sampled_from(sorted(INSTRUMENTS))
 OPENING = {USDT: D(5_000), USD: D(0), BTC: D("12.5"), XRP: D(2_000)}

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from decimal import Decimal as D
-
 import pytest
 
 from messages.base import OrderId
 from messages.orders import OrderAccepted, OrderAmended, OrderEnded, OrderStatus, TimeInForce
 from messages.trades import OrderType
-from tests.exchange.desk import BTC, BUY, SELL, USDT, Desk
+from tests.exchange.desk import (
+    BTC,
+    BUY,
+    SELL,
+    USDT,
+    D,
+    Desk,
+)
 
 
 @pytest.fixture

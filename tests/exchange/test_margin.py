@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal as D
-
 import pytest
 
 from messages.exchange import ExchangeAlert, Holding
@@ -19,6 +17,7 @@ from tests.exchange.desk import (
     USDT,
     XRP_BTC,
     XRP_USDT,
+    D,
     Desk,
 )
 
@@ -37,9 +36,7 @@ def test_opening_on_margin_costs_the_fee_and_moves_no_coins(desk: Desk) -> None:
 
     assert desk.balance(USDT) == D(996)
     assert desk.balance(BTC) == 0
-    assert desk.books.report(1).holdings == (
-        Holding(symbol=BTC_USDT, volume_base=D(10), cost_quote=D(1_000)),
-    )
+    assert desk.books.report(1).holdings == (Holding(symbol=BTC_USDT, volume_base=D(10), cost_quote=D(1_000)),)
 
 
 @pytest.mark.parametrize(("side", "exit_price", "profit"), [(BUY, "110", 100), (SELL, "110", -100), (SELL, "90", 100)])
@@ -285,7 +282,7 @@ def test_a_position_closed_by_hand_is_told_under_an_id_that_is_not_ours(desk: De
 
     fill = desk.fills[-1]
     assert fill.order_id != entry
-    assert fill.order_id == fill.external_order_id
+    assert str(fill.order_id) == str(fill.external_order_id)
     assert not fill.is_liquidation
     assert desk.volume() == 0
     assert [alert.kind for alert in desk.of(ExchangeAlert)] == ["external_order"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal as D
 from typing import Any
 
 import pytest
@@ -11,7 +10,15 @@ from actors.exchange.mock.refusals import may_retry
 from messages.base import Symbol
 from messages.orders import OrderRefused, TimeInForce
 from messages.trades import OrderType
-from tests.exchange.desk import BTC, BUY, SELL, USDT, XRP_USDT, Desk
+from tests.exchange.desk import (
+    BTC,
+    BUY,
+    SELL,
+    USDT,
+    XRP_USDT,
+    D,
+    Desk,
+)
 
 LIMIT, STOP = OrderType.LIMIT, OrderType.STOP_LOSS
 

@@ -68,7 +68,7 @@ def an_order(
         updated_at_us=T0 + 3,
         ended_at_us=T0 + 4 if status not in (OrderStatus.PENDING, OrderStatus.OPEN) else None,
         retries=1,
-        reason="as \"agreed\" \\ ü 漢",
+        reason='as "agreed" \\ ü 漢',
     )
 
 
@@ -102,8 +102,8 @@ def a_position(trade: str = "t1", status: PositionStatus = PositionStatus.OPEN) 
         exit_base=Decimal("0.01"),
         exit_cost_quote=Decimal("650.1234"),
         fees_quote=Decimal("6.67685720"),
-        stop_loss_quote=Decimal("63000"),
-        take_profit_quote=Decimal("66000"),
+        stop_loss_quote=Decimal(63000),
+        take_profit_quote=Decimal(66000),
         trailing=True,
         watermark_quote=Decimal("64999.9"),
         stop_is_trailing=True,

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import attrs
 
-from messages.base import Currency, ProposalId
+from messages.base import Currency, ProposalId, Symbol
 from messages.journal import (
     RecordAlert,
     RecordFill,
@@ -98,7 +98,7 @@ def test_the_last_of_several_states_in_one_group_counts(shelf: Shelf) -> None:
 
 def test_what_is_over_is_left_behind_and_its_profit_is_kept(shelf: Shelf) -> None:
     short = attrs.evolve(
-        closed(a_position("t2")), side=PositionSide.SHORT, status=PositionStatus.LIQUIDATED, symbol="XRP/BTC"
+        closed(a_position("t2")), side=PositionSide.SHORT, status=PositionStatus.LIQUIDATED, symbol=Symbol("XRP/BTC")
     )
 
     async def story(journal: Journal) -> None:

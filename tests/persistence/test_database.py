@@ -132,7 +132,9 @@ def test_an_address_that_nobody_answers_is_named_without_its_password() -> None:
     assert "\n" not in text
 
 
-@pytest.mark.parametrize("dsn", ["no address", "mysql://localhost/x", "postgresql://localhost:port/x", "postgresql://[x"])
+@pytest.mark.parametrize(
+    "dsn", ["no address", "mysql://localhost/x", "postgresql://localhost:port/x", "postgresql://[x"]
+)
 def test_an_address_that_is_none_says_so(dsn: str) -> None:
     with pytest.raises(DatabaseUnreachableError):
         asyncio.run(connect(dsn))

@@ -120,7 +120,16 @@ def test_a_server_killed_is_started_again(state_dir: Path) -> None:
 def test_a_pid_that_another_process_has_now_does_not_confuse_us(state_dir: Path) -> None:
     first = EmbeddedPostgres.start(state_dir)
     first.stop()
-    lines = [str(os.getpid()), str(state_dir / "postgres"), "1", "5432", str(first.socket_directory), "", "1 1", "ready"]
+    lines = [
+        str(os.getpid()),
+        str(state_dir / "postgres"),
+        "1",
+        "5432",
+        str(first.socket_directory),
+        "",
+        "1 1",
+        "ready",
+    ]
     (state_dir / "postgres" / "postmaster.pid").write_text("\n".join(lines))
     second = EmbeddedPostgres.start(state_dir)
     assert asyncio.run(answer(second.dsn)) == 42

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from messages.base import ExternalOrderId, TradeId
-from messages.journal import RecordFill, RecordRequest, RecordRiskState, RecordUnit, RecoveredState
+from messages.journal import RecordFill, RecordOrder, RecordRequest, RecordRiskState, RecordUnit, RecoveredState
 from messages.orders import Fill, Order, OrderIntent, OrderRole, OrderStatus, TimeInForce
 from messages.positions import CloseReason, Position, PositionSide, PositionStatus
 from messages.risk import RiskState, TradingState
@@ -174,7 +174,9 @@ def test_text_that_postgresql_cannot_keep_does_not_stop_the_journal(database: Da
     state = kept(
         database,
         RecordRequest(request=odd),
-        RecordFill(fill=a_fill(), order=attrs.evolve(an_order(trade="odd"), reason="a\0b\udfff"), position=a_position()),
+        RecordFill(
+            fill=a_fill(), order=attrs.evolve(an_order(trade="odd"), reason="a\0b\udfff"), position=a_position()
+        ),
     )
     assert state.orders[0].reason == "a\N{REPLACEMENT CHARACTER}b?"
     assert state.approved[0].symbol == "\N{REPLACEMENT CHARACTER}?/ü"
@@ -215,8 +217,6 @@ def test_every_state_of_an_order_is_in_its_log(database: Database, account: str)
     async def story() -> None:
         journal = PostgresJournal(database.connect, account)
         states = [an_order(status=status) for status in (OrderStatus.PENDING, OrderStatus.OPEN, OrderStatus.FILLED)]
-        from messages.journal import RecordOrder  # noqa: PLC0415
-
         await journal.commit([RecordOrder(order=order) for order in states])
         await journal.close()
         connection = await database.connect()

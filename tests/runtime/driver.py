@@ -51,9 +51,9 @@ class Stage:
         )
         self.switchboard.tap(self.said.append)
 
-    def enter(self, actor_class: type[A], **arguments: Any) -> A:
+    def enter(self, actor_class: Callable[..., A], **arguments: Any) -> A:
         """Start an actor and introduce it to the others; a second one of a role takes the first one's place."""
-        actor: Any = self.dispatcher.runnable(actor_class)(self.ports, **arguments)
+        actor: Any = self.dispatcher.runnable(cast("type[TypedActor]", actor_class))(self.ports, **arguments)
         pykka.ActorRegistry.register(actor.actor_ref)
         self.actors[actor.role] = actor
         self.switchboard.connect(self.actors, self.dispatcher.post_of)
@@ -148,7 +148,7 @@ def _test_of(scenario: Scenario, *names: str) -> Callable[[str], None]:
     def test(dispatcher: str) -> None:
         play(scenario, dispatcher)
 
-    test.__name__ = test.__qualname__ = scenario.__name__  # type: ignore[attr-defined]
+    test.__name__ = test.__qualname__ = scenario.__name__
     test.__module__ = scenario.__module__
     test.__doc__ = scenario.__doc__
     return pytest.mark.parametrize("dispatcher", names)(test)

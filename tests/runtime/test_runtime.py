@@ -20,7 +20,7 @@ from actors.runtime.typed_actor import (
 )
 from messages.base import Command, Event, Message, ProposalId, Symbol
 from messages.market import PriceMoved
-from tests.runtime.driver import Stage, dispatcher_named, on_both, on_shared, play
+from tests.runtime.driver import Stage, on_both, on_shared, play
 
 TRADE = ProposalId("trade-1")
 OTHER_TRADE = ProposalId("trade-2")
@@ -381,9 +381,7 @@ async def test_a_conflated_price_keeps_its_place_before_later_messages(stage: St
     stage.enter(Market)
     reader = stage.enter(Reader)
 
-    stage.say(
-        Wait(prices=(price(BTC, 100), price(BTC, 90), price(ETH, 10)), between=((1, Said(word="between")),))
-    )
+    stage.say(Wait(prices=(price(BTC, 100), price(BTC, 90), price(ETH, 10)), between=((1, Said(word="between")),)))
     await stage.settle()
 
     assert [type(message).__name__ for message in reader.heard] == ["PriceMoved", "Said", "PriceMoved"]
@@ -576,9 +574,10 @@ def test_ordered_io_is_told_in_the_order_of_its_start_whatever_finishes_first(or
 async def test_closing_cancels_the_io_that_is_under_way(stage: Stage) -> None:
     stage.enter(Speaker)
     stage.audience(Said)
-    cancelled = asyncio.Event()
+    began, cancelled = asyncio.Event(), asyncio.Event()
 
     async def endless() -> str:
+        began.set()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -587,12 +586,7 @@ async def test_closing_cancels_the_io_that_is_under_way(stage: Stage) -> None:
         return "never"
 
     stage.say(FetchThenSay(io=endless()))
-    for _ in range(100):
-        await asyncio.sleep(0)
-    if isinstance(stage.dispatcher, type(dispatcher_named("threads"))):
-        while not stage.dispatcher._free_io:
-            await asyncio.sleep(0)
-        await asyncio.sleep(0)
+    await began.wait()
     await stage.dispatcher.close()
 
     assert cancelled.is_set()

@@ -1,4 +1,4 @@
-"""Prices and volumes on their grids. Where rounding is needed it is against us; nothing here ever divides.
+"""Prices and volumes on their grids. Where rounding is needed it is against us; nothing here is ever inexact.
 
 Read in order: the grids, which price is worse, slippage, the share of an order that one tick fills.
 """
@@ -20,8 +20,8 @@ def is_on_grid(value: Decimal, step: Decimal) -> bool:
 
 
 def down_to(value: Decimal, step: Decimal) -> Decimal:
-    """Return the highest whole number of steps that is not above `value`. The remainder is exact."""
-    return value - value % step
+    """Return the highest whole number of steps that is not above `value`; counting whole steps is exact."""
+    return value // step * step
 
 
 def up_to(value: Decimal, step: Decimal) -> Decimal:
@@ -64,3 +64,10 @@ def fee_of(instrument: Instrument, cost_quote: Decimal, *, is_maker: bool) -> De
     """Return the fee in the quote currency, exact: nothing is rounded."""
     fee_pct = instrument.fee_maker_pct if is_maker else instrument.fee_taker_pct
     return cost_quote * fee_pct * PERCENT
+
+
+def known(price_quote: Decimal | None) -> Decimal:
+    """Return a price that the caller has made sure of."""
+    if price_quote is None:
+        raise ValueError("no price is known")
+    return price_quote

@@ -1,0 +1,118 @@
+"""What the exchange does by itself, and what other people do: trades that no order of ours asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from actors.exchange.mock.history import external_id_of
+from actors.exchange.mock.levels import Market
+from actors.exchange.mock.matching import Matcher
+from actors.exchange.mock.pricing import fee_of, known, slipped
+from actors.exchange.mock.refusals import LIQUIDATED
+from messages.base import Event, ExternalOrderId, OrderId, Symbol
+from messages.exchange import ExchangeAlert
+from messages.orders import Fill, OrderStatus
+from messages.trades import Side
+
+
+def check_margin(
+    matcher: Matcher, market: Market, low_quote: Decimal, high_quote: Decimal, level_pct: Decimal, now_us: int
+) -> None:
+    """Close everything on margin if this tick has brought the margin level down to `level_pct`."""
+    symbol = market.instrument.symbol
+    price_quote = matcher.account.breaking_price(symbol, low_quote, high_quote, level_pct)
+    if price_quote is not None:
+        _liquidate(matcher, symbol, price_quote, level_pct, now_us)
+
+
+def _liquidate(matcher: Matcher, broken: Symbol, price_quote: Decimal, level_pct: Decimal, now_us: int) -> None:
+    """Close every margin position, oldest lot first: `broken` at the price that broke it, others at their last.
+
+    A lot is one fill, in the name of the order that opened it, under an external order id that nobody sent.
+    """
+    lots = [lot for position in matcher.account.positions.values() for lot in position.lots]
+    symbols = sorted(matcher.account.positions)
+    external_ids = {symbol: _foreign_order(matcher) for symbol in symbols}
+    for lot in sorted(lots, key=lambda lot: lot.number):
+        at_quote = price_quote if lot.symbol == broken else known(matcher.markets[lot.symbol].last_quote)
+        _close_part(
+            matcher,
+            lot.symbol,
+            lot.volume_base,
+            at_quote,
+            lot.order_id,
+            external_ids[lot.symbol],
+            now_us,
+            is_liquidation=True,
+        )
+    for order in list(matcher.history.open.values()):
+        if order.reduce_only and order.symbol in symbols:
+            matcher.end(order, OrderStatus.CANCELLED, LIQUIDATED, now_us)
+    text = f"margin level at or below {level_pct} %: closed {', '.join(symbols)}"
+    matcher.said.append(ExchangeAlert(kind="liquidation", text=text))
+
+
+def _close_part(
+    matcher: Matcher,
+    symbol: Symbol,
+    volume_base: Decimal,
+    price_quote: Decimal,
+    order_id: OrderId,
+    external_id: ExternalOrderId,
+    now_us: int,
+    *,
+    is_liquidation: bool,
+) -> None:
+    """Close so much of a position by an order that is not ours."""
+    market = matcher.markets[symbol]
+    side = Side.SELL if matcher.account.positions[symbol].side is Side.BUY else Side.BUY
+    paid_quote = slipped(side, price_quote, matcher.slippage_pct, market.instrument.price_tick_quote)
+    fee_quote = fee_of(market.instrument, volume_base * paid_quote, is_maker=False)
+    matcher.account.reduce(symbol, volume_base, paid_quote, fee_quote)
+    matcher.tell(
+        Fill(
+            trade_id=matcher.history.next_trade_id(),
+            order_id=order_id,
+            external_order_id=external_id,
+            symbol=symbol,
+            side=side,
+            price_quote=paid_quote,
+            volume_base=volume_base,
+            fee_quote=fee_quote,
+            is_maker=False,
+            is_liquidation=is_liquidation,
+            at_us=now_us,
+        )
+    )
+
+
+def _foreign_order(matcher: Matcher) -> ExternalOrderId:
+    """Return the id of an order that somebody else has sent."""
+    matcher.history.order_count += 1
+    return external_id_of(matcher.history.order_count)
+
+
+def close_by_hand(matcher: Matcher, symbol: Symbol, now_us: int) -> Sequence[Event]:
+    """Close a margin position from outside, as its owner might in the exchange's own application.
+
+    The order has no client id of ours: its fill carries the exchange's id in both places.
+    """
+    said = matcher.listen()
+    position = matcher.account.positions.get(symbol)
+    if position is None:
+        return said
+    external_id = _foreign_order(matcher)
+    last_quote = known(matcher.markets[symbol].last_quote)
+    _close_part(
+        matcher,
+        symbol,
+        abs(position.volume_base),
+        last_quote,
+        OrderId(external_id),
+        external_id,
+        now_us,
+        is_liquidation=False,
+    )
+    said.append(ExchangeAlert(kind="external_order", text=f"{external_id} closed the position in {symbol}"))
+    return said

@@ -1,0 +1,1 @@
+"""Benchmarks, one module for each aim: `scripts/bench [NAME ...]` prints one JSON object a line."""
