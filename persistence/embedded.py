@@ -120,7 +120,15 @@ class EmbeddedPostgres:
     @classmethod
     def start(cls, state_dir: Path) -> EmbeddedPostgres:
         """Start the server under `state_dir`/postgres, or join the one that runs there. Blocks for about a second."""
-        state_dir = state_dir.expanduser().resolve()
+        try:
+            return cls._start(state_dir.expanduser().resolve())
+        except PermissionError as error:
+            raise EmbeddedPostgresError(
+                f"no access to {error.filename}: start as the user who made {state_dir}, or choose another directory"
+            ) from error
+
+    @classmethod
+    def _start(cls, state_dir: Path) -> EmbeddedPostgres:
         state_dir.mkdir(parents=True, exist_ok=True)
         data = state_dir / "postgres"
         account = _server_account(data)
@@ -378,12 +386,15 @@ def _running_socket_directory(data: Path) -> Path:
 
 
 def _answers(data: Path) -> bool:
-    """Whether a live server listens on its socket. One that is just starting gets a moment to do so."""
+    """Whether a live server listens on its socket. One that is just starting gets a moment to do so.
+
+    The socket is asked first: the server may run in another container, where its pid means nothing to us.
+    """
     for _ in range(SOCKET_WAIT_S * 10):
-        if _live_pid(data) is None:
-            return False
         if _listens(data):
             return True
+        if _live_pid(data) is None:
+            return False
         time.sleep(1 / 10)
     return False
 

@@ -829,7 +829,6 @@ class OrderActor(TypedActor):
         if trade.close_when_held is not None:
             self._close(trade, trade.close_when_held)
         self._align(trade)
-        self._name_dust(trade)
 
     def _name_dust(self, trade: Trade) -> None:
         """Say once that what is left is too small for any order, and give its slot back: nobody can act on it."""
@@ -860,6 +859,7 @@ class OrderActor(TypedActor):
                     return
                 case _:
                     assert_never(step)
+        self._name_dust(trade)
         self._finish(trade)
 
     def _withdraw(self, tracked: Tracked) -> None:

@@ -186,6 +186,9 @@ def test_nothing_ever_goes_wrong_in_between(day: list[Step], rules: dict[str, D]
             assert was.get(symbol, D(0)) * position.volume_base >= 0  # Flat in between, never flipped at once.
         was.clear()
         was.update({symbol: position.volume_base for symbol, position in account.positions.items()})
+        followed = account.gauge().equity_usd
+        account.add(USDT, D(0))  # Anything booked makes the account measured anew.
+        assert account.gauge().equity_usd == followed
         holding = [order for order in desk.books.history.open.values() if order.held]
         assert sum(order.held for order in holding) == sum(account.held(currency) for currency in OPENING)
 

@@ -257,6 +257,15 @@ def test_only_a_waiting_trigger_can_be_moved(desk: Desk) -> None:
     assert "EOrder:Unknown order" in str(desk.said[-1])
 
 
+def test_what_is_left_of_a_market_order_can_be_made_smaller(desk: Desk) -> None:
+    order_id = desk.place(BUY, "2", first_share_pct=D(25))
+
+    desk.amend(order_id, "1")
+
+    assert [fill.volume_base for fill in desk.fills] == [D("0.5"), D("0.5")]
+    assert desk.order(order_id).status is OrderStatus.FILLED
+
+
 # Partial fills ------------------------------------------------------------------------------------
 
 
@@ -310,3 +319,17 @@ def test_a_partly_filled_limit_holds_only_for_its_rest() -> None:
     desk.tick("95")
 
     assert desk.books.account.held(USDT) == D("95.38")
+
+
+def test_only_the_newest_orders_and_trades_are_remembered() -> None:
+    desk = Desk(history_max=3)
+    desk.tick("100")
+    order_ids = [desk.place(BUY, "0.1") for _ in range(5)]
+    resting = desk.place(BUY, "0.1", OrderType.LIMIT, limit="90")
+    history = desk.books.history
+
+    assert [history.find(order_id) is not None for order_id in (*order_ids, resting)] == [False] * 2 + [True] * 4
+    assert history.fills_of(order_ids[1]) == ()
+    assert [fill.order_id for fill in history.fills_after(0)[0]] == order_ids[2:]
+    gone = [document.key for document in desk.books.take_documents() if document.body is None]
+    assert gone == ["O0000000001", "O0000000002"]

