@@ -29,7 +29,7 @@ from messages.orders import (
     OrderStatus,
     PlaceOrder,
 )
-from messages.positions import CloseReason, PositionStatus
+from messages.positions import CloseReason, PositionSide, PositionStatus
 from messages.trades import Side
 from persistence.memory import MemoryJournal
 from persistence.protocol import JournalUnavailableError
