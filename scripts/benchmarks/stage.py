@@ -6,13 +6,11 @@ Read in order: unlimited(), Stage, server().
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from decimal import Decimal
 from itertools import count
@@ -29,10 +27,13 @@ from actors.system import Engine, World
 from config.loader import load_settings
 from config.settings import CooldownSettings, LimitSettings, RateLimitSettings, RiskSettings, Settings
 from messages.base import Currency, ProposalId, Symbol
+from messages.bus import NumberedEvent
+from messages.journal import RecordSnapshots, RecordUnit
 from messages.market import Tick
 from messages.trades import ExecuteTrade, OrderType, Side, TradeProposal
 from persistence.database import Database
 from persistence.journal import PostgresJournal
+from persistence.memory import MemoryJournal
 from persistence.protocol import Journal
 
 START_US = 1_750_000_000 * MICROSECONDS
@@ -57,6 +58,19 @@ def unlimited() -> Settings:
     )
     cooldowns = CooldownSettings(after_win_s=0, after_loss_s=0, after_3_losses_s=0, after_5_losses_s=0)
     return Settings(execution=execution, risk=RiskSettings(limits=limits, cooldowns=cooldowns))
+
+
+class ForgetfulJournal(MemoryJournal):
+    """Numbers the events and keeps nothing, for measurements in which the journal's memory would be in the way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._numbers = count(1)
+
+    async def commit(self, units: Sequence[RecordUnit]) -> tuple[NumberedEvent, ...]:
+        """Number the events."""
+        events = (event for unit in units if not isinstance(unit, RecordSnapshots) for event in unit.events)
+        return tuple(NumberedEvent(sequence=next(self._numbers), event=event) for event in events)
 
 
 class Stage:
@@ -185,18 +199,6 @@ async def postgres_journal(database: Database) -> AsyncIterator[PostgresJournal]
 
 
 def quiet_logs() -> None:
-    """Let the log be as in a replay at level WARNING: its cost is the terminal's, not the engine's."""
+    """Show errors alone: what a log line costs is its terminal's or file's, not the engine's."""
     logger.remove()
     logger.add(sys.stderr, level="ERROR")
-
-
-@contextmanager
-def no_garbage_left() -> Iterator[None]:
-    """Begin without the garbage of what was set up."""
-    gc.collect()
-    yield
-
-
-def run(coroutine: object) -> object:
-    """Run a benchmark's coroutine on a loop of its own."""
-    return asyncio.run(coroutine)  # type: ignore[arg-type]

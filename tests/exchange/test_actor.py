@@ -160,6 +160,21 @@ def test_an_order_expires_by_a_timer(store: BookStore | None) -> None:
     play(scene, store)
 
 
+def test_the_expiry_timer_is_wound_again_for_the_next_order(store: BookStore | None) -> None:
+    async def scene(theatre: Theatre) -> None:
+        theatre.tick("100")
+        for delay_us in (1_000, 2_000, 3_000):
+            terms = {"limit": "95", "time_in_force": TimeInForce.GTD, "expires_at_us": START_US + delay_us}
+            theatre.place(BUY, "1", LIMIT, **terms)
+        await theatre.settle()
+        assert len(theatre.timers) == 1
+
+        await theatre.advance(3_000)
+        assert [ended.at_us - START_US for ended in theatre.of(OrderEnded)] == [1_000, 2_000, 3_000]
+
+    play(scene, store)
+
+
 # Saved before told --------------------------------------------------------------------------------
 
 

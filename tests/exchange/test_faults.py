@@ -218,6 +218,10 @@ def test_polls_that_lag_see_the_books_as_they_were(store: BookStore | None) -> N
         polled = theatre.of(OrdersPolled)[-1]
         assert ([order.status for order in polled.orders], polled.fills) == ([OrderStatus.OPEN], ())
 
+        theatre.poll(order_id, after=polled.cursor)
+        await theatre.settle()
+        assert (theatre.of(OrdersPolled)[-1].fills, theatre.of(OrdersPolled)[-1].cursor) == ((), polled.cursor)
+
         await theatre.advance(600)
         theatre.poll(order_id, after=polled.cursor)
         await theatre.settle()

@@ -91,6 +91,15 @@ def test_free_margin_bounds_what_may_be_opened(desk: Desk) -> None:
     assert desk.volume() == 50
 
 
+def test_the_fee_must_fit_into_the_free_margin_too(desk: Desk) -> None:
+    desk.place(BUY, "49.02", leverage=5)  # 980.40 of margin would fit, 19.608 of fee no longer do.
+    assert desk.refusal == "EOrder:Insufficient margin"
+
+    desk.place(BUY, "49.01", leverage=5)
+
+    assert desk.volume() == D("49.01")
+
+
 def test_a_resting_opening_order_is_asked_again_when_it_trades(desk: Desk) -> None:
     resting = desk.place(BUY, "20", LIMIT, limit="90", leverage=5)
     desk.place(BUY, "45", leverage=5)

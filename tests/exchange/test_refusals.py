@@ -82,6 +82,7 @@ def test_a_resting_limit_holds_its_coins_and_a_resting_stop_does_not(desk: Desk)
     desk.place(SELL, "1", STOP, trigger="95")
     desk.place(SELL, "1", OrderType.TAKE_PROFIT, trigger="105")
     desk.place(SELL, "1", LIMIT, limit="110")
+    desk.place(SELL, "1", STOP, trigger="94")
     assert desk.of(OrderRefused) == []
 
     desk.place(SELL, "0.1")
