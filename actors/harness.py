@@ -311,6 +311,10 @@ class Harness:
         """Return the account by the exchange's own books."""
         return self._do(lambda: self.engine.query(GetAccount(), AccountReported))
 
+    def balance(self, currency: str) -> Decimal:
+        """Return what we own of a currency, by the exchange's own books."""
+        return dict(self.account().balances).get(Currency(currency), Decimal(0))
+
     def violations(self) -> tuple[Violation, ...]:
         """Return every broken invariant at this instant: the exchange's books are the truth."""
         orders: OrderSummary = self.engine.actors["order"].describe()  # type: ignore[assignment]

@@ -231,8 +231,8 @@ class Engine:
 
     def is_drained(self) -> bool:
         """Say whether no order is under way and nothing waits for the journal."""
-        order, journal = self.actors["order"], self.actors["journal"]
-        return bool(order.is_settled() and journal.is_settled())  # type: ignore[attr-defined]
+        settling = (self.actors[role] for role in ("order", "journal", "exchange"))
+        return all(actor.is_settled() for actor in settling)  # type: ignore[attr-defined]
 
     def _report_failure(self, role: str, error: BaseException) -> None:
         logger.opt(exception=error).error("actor {} failed", role)

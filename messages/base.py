@@ -14,6 +14,8 @@ Symbol = NewType("Symbol", str)
 Currency = NewType("Currency", str)
 ProposalId = NewType("ProposalId", str)
 """The trade: a proposal's UUID, canonical lower-case text. The correlation id of all that follows from it."""
+NO_TRADE = ProposalId("")
+"""Said where a message belongs to no trade although its cause does."""
 OrderId = NewType("OrderId", str)
 """Our UUID of one intent; the exchange knows it as `cl_ord_id`."""
 PositionId = NewType("PositionId", str)

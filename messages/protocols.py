@@ -162,7 +162,7 @@ JournalOutbox = IntentRecorded | EventsCommitted | JournalLoaded | JournalStalle
 
 ExchangeInbox = PlaceOrder | AmendOrder | CancelOrder | LookUpOrder | PollOrders | GetAccount
 ExchangeOutbox = FromExchange | AccountReported | ExchangeAlert
-MockExchangeInbox = ExchangeInbox | PriceMoved
+MockExchangeInbox = ExchangeInbox | PriceMoved | StopOpening
 
 MarketInbox = Tick | GetPrice
 MarketOutbox = PriceMoved | PriceReported
@@ -175,6 +175,7 @@ SupervisorInbox = (
     | OrdersReconciled
     | AccountReported
     | DrainEngine
+    | EngineDrained
     | ActorFailed
     | ExchangeAlert
     | JournalStalled

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import asyncpg
-from asyncpg import Connection
+from asyncpg import Connection as Connection  # noqa: PLC0414 - Named here for those who hand one on.
 
 if TYPE_CHECKING:
     from persistence.embedded import EmbeddedPostgres

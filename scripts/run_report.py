@@ -13,7 +13,6 @@ from decimal import Decimal
 from typing import Any
 
 import attrs
-from asyncpg import Connection
 
 from actors.audit import Books, Flow, Violation, audit, orphans, unprotected
 from actors.order.actor import OrderSummary
@@ -24,6 +23,7 @@ from messages.base import Currency, ProposalId, Symbol
 from messages.exchange import AccountReported, GetAccount
 from messages.market import GetPrice, PriceReported
 from messages.trades import Side
+from persistence.database import Connection
 from persistence.journal import PostgresJournal
 from persistence.report import Figures, Spread, figures
 from persistence.sums import fill_sums

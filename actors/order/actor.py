@@ -25,7 +25,7 @@ from actors.runtime.clock import MICROSECONDS
 from actors.runtime.ports import Ports
 from actors.runtime.typed_actor import TypedActor, kinds
 from config.settings import OrderSettings
-from messages.base import Command, ExternalOrderId, OrderId, PositionId, ProposalId, Symbol, TradeId
+from messages.base import NO_TRADE, Command, ExternalOrderId, OrderId, PositionId, ProposalId, Symbol, TradeId
 from messages.journal import (
     IntentRecorded,
     JournalLoaded,
@@ -1052,7 +1052,7 @@ class OrderActor(TypedActor):
     def _set_poll(self) -> None:
         if not self._is_poll_set and self._book.live:
             self._is_poll_set = True
-            self.after(self._settings.poll_s * MICROSECONDS, PollDue())
+            self.after(self._settings.poll_s * MICROSECONDS, PollDue(), NO_TRADE)
 
     def _poll(self) -> None:
         self._is_poll_set = False

@@ -65,17 +65,17 @@ class TypedActor(pykka.Actor):
     def emit(self, message: Message, proposal_id: ProposalId | None = None) -> None:
         """Say `message` to whoever has declared to hear it. Its cause is the message being handled.
 
-        `proposal_id` names the trade it belongs to, where that is not the trade of the cause.
+        `proposal_id` names the trade it belongs to, where that is not the trade of the cause; NO_TRADE for none.
         """
         if type(message) not in self.emits:
             raise UndeclaredMessageError(f"{self.role} does not declare to emit {type(message).__name__}")
         cause = self._handling
-        self.ports.switchboard.route(message, cause.id, proposal_id or cause.proposal_id)
+        self.ports.switchboard.route(message, cause.id, cause.proposal_id if proposal_id is None else proposal_id)
 
     def after(self, delay_us: int, message: Message, proposal_id: ProposalId | None = None) -> None:
         """Hear `message` from oneself, `delay_us` from now."""
         due_us = self.ports.clock.now_us() + delay_us
-        self.ports.timers.set(due_us, self, message, proposal_id or self._handling.proposal_id)
+        self.ports.timers.set(due_us, self, message, self._handling.proposal_id if proposal_id is None else proposal_id)
 
     def pipe(
         self,

@@ -66,7 +66,7 @@ class SupervisorReport:
 
 
 # It hears EngineDrained, its own fact, as well: all that was said before has been heard by then.
-Heard = SupervisorInbox | EngineDrained | LookIfDrained
+Heard = SupervisorInbox | LookIfDrained
 
 
 class SupervisorActor(TypedActor):

@@ -15,7 +15,7 @@ import attrs
 EXIT_DRAINED = 0
 EXIT_FAILED = 70
 """An actor met what it did not expect: start again, and recover."""
-EXIT_NOT_DRAINED = 75
+EXIT_NOT_DRAINED = 0
 """What was in flight did not settle in time. Nothing is lost: the next start reconciles it."""
 
 

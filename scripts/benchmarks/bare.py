@@ -18,12 +18,13 @@ from persistence.rows import ORDER_COLUMNS, Row, order_row
 from scripts.benchmarks.stage import PRICE, START_US, SYMBOL
 
 TABLE = "CREATE TABLE bench_orders (LIKE orders INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES)"
-COLUMNS = ", ".join(ORDER_COLUMNS)
-PLACES = ", ".join(f"${place}" for place in range(1, len(ORDER_COLUMNS) + 1))
+NAMES = (*ORDER_COLUMNS, "is_over")
+COLUMNS = ", ".join(NAMES)
+PLACES = ", ".join(f"${place}" for place in range(1, len(NAMES) + 1))
 INSERT_ONE = f"INSERT INTO bench_orders ({COLUMNS}) VALUES ({PLACES})"  # noqa: S608 - Our own names.
 INSERT_MANY = (
     f"INSERT INTO bench_orders ({COLUMNS}) "  # noqa: S608 - Our own names.
-    f"SELECT {', '.join(f'r.{column}' for column in ORDER_COLUMNS)} FROM unnest($1::bench_orders[]) AS r"
+    f"SELECT {', '.join(f'r.{column}' for column in NAMES)} FROM unnest($1::bench_orders[]) AS r"
 )
 
 
@@ -54,16 +55,14 @@ def a_row() -> Row:
         attempt=1,
         created_at_us=START_US,
     )
-    return order_row(
-        "bench",
-        Order(
-            intent=intent,
-            status=OrderStatus.PENDING,
-            volume_base=intent.volume_base,
-            trigger_price_quote=None,
-            updated_at_us=START_US,
-        ),
+    order = Order(
+        intent=intent,
+        status=OrderStatus.PENDING,
+        volume_base=intent.volume_base,
+        trigger_price_quote=None,
+        updated_at_us=START_US,
     )
+    return (*order_row("bench", order)[: len(ORDER_COLUMNS)], False)
 
 
 async def insert_us(connection: Connection) -> float:

@@ -13,7 +13,6 @@ from actors.runtime.typed_actor import TypedActor, kinds
 from actors.system import SPOKEN_OUTSIDE
 from messages import protocols
 from messages.base import Command, Event, Message
-from messages.lifecycle import EngineDrained
 from scripts import draw_messages
 from scripts.draw_messages import actor_classes, declaration_of, is_private
 from tests.architecture.rules import sources, text_of
@@ -34,17 +33,12 @@ PAGE: dict[str, tuple[frozenset[type[Message]], frozenset[type[Message]]]] = {
     "bus": (kinds(protocols.EventBusInbox), NOTHING),
     "supervisor": (kinds(protocols.SupervisorInbox), kinds(protocols.SupervisorOutbox)),
 }
-OWN_FACTS_HEARD: dict[str, frozenset[type[Message]]] = {
-    # What it says itself, and hears when everybody before has been heard.
-    "supervisor": frozenset({EngineDrained}),
-}
 
 
 def complaints(declaration: Declaration) -> list[str]:
     """Return how an actor's declaration differs from the page."""
     hears, says = PAGE[declaration.role]
-    own = OWN_FACTS_HEARD.get(declaration.role, NOTHING)
-    public = frozenset(kind for kind in declaration.accepts if not is_private(kind)) - (own & declaration.emits)
+    public = frozenset(kind for kind in declaration.accepts if not is_private(kind))
     differences = {
         "hears, and is not on the page": public - hears,
         "is on the page, and not heard": hears - declaration.accepts,

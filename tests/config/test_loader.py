@@ -23,6 +23,8 @@ CHANGED_WORDS = {
     "shared": "threads",
     "GTD": "IOC",
     "false": "true",
+    "stop-loss": "stop-loss-limit",
+    "take-profit": "take-profit-limit",
 }
 CHANGED_NUMBERS = {
     "orders.protection_delay_ms": "7",

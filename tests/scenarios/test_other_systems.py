@@ -277,7 +277,7 @@ def test_c15_a_spot_stop_never_asks_for_more_than_is_owned(size: Decimal, price:
     with Harness() as world:
         world.price("BTC/USDT", price)
         trade = world.proposes("BTC/USDT", "buy", size=size, stop=price * Decimal("0.97"))
-        owned = dict(world.account().balances)["BTC"]
+        owned = world.balance("BTC")
         assert owned - world.order(trade, STOP).volume_base == 0
         world.price("BTC/USDT", price * Decimal("0.96"))
         world.passes(seconds=10)

@@ -116,7 +116,7 @@ def test_x05_profit_counts_leverage_once_and_equals_the_exchanges_books(world: H
     sign = 1 if side == "buy" else -1
     gross = sign * (position.exit_cost_quote - position.entry_cost_quote)
     assert gross == position.entry_base * 1_000
-    assert dict(world.account().balances)["USDT"] == 50_000 + gross - position.fees_quote
+    assert world.balance("USDT") == 50_000 + gross - position.fees_quote
     assert world.violations() == ()
 
 
@@ -142,7 +142,8 @@ def test_x07_market_entries_are_reachable_and_protected_against_slippage(worlds:
 def test_x08_a_position_has_its_levels_from_its_first_fill(world: Harness) -> None:
     trade = world.proposes("BTC/USDT", "sell", stop=102_000, target=97_000, leverage=2, trailing=True)
     position = world.position(trade)
-    assert (position.stop_loss_quote, position.take_profit_quote) == (102_000, 97_000)
+    assert position.stop_loss_quote == 102_000
+    assert position.take_profit_quote == 97_000
     assert position.trailing
     assert position.side is PositionSide.SHORT
 
@@ -267,7 +268,7 @@ def test_x20_paper_rests_fills_in_part_credits_and_goes_short(worlds: World) -> 
     position = world.position(trade)
     assert position.status is PositionStatus.CLOSED
     earned = position.entry_cost_quote - position.exit_cost_quote - position.fees_quote
-    assert dict(world.account().balances)["USDT"] == 50_000 + earned
+    assert world.balance("USDT") == 50_000 + earned
     assert world.violations() == ()
 
 

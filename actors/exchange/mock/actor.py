@@ -25,6 +25,7 @@ from actors.runtime.typed_actor import Recover, TypedActor, kinds
 from config.settings import PaperSettings
 from messages.base import Command, Currency, Event, Message, OrderId, ProposalId, Symbol
 from messages.exchange import AccountReported, GetAccount
+from messages.lifecycle import StopOpening
 from messages.market import Instrument, PriceMoved
 from messages.orders import (
     AmendOrder,
@@ -168,6 +169,10 @@ class MockExchangeActor(TypedActor):
         else:
             self._hold(message)
 
+    def is_settled(self) -> bool:
+        """Say whether the books are saved and all of it has been told."""
+        return self._saving is None and not self._unsaved
+
     def describe(self) -> MockExchangeReport:
         """Return the books as they are now."""
         return MockExchangeReport(
@@ -202,6 +207,9 @@ class MockExchangeActor(TypedActor):
                 self._say(self._telling.answered(self._poll(message), message.proposal_id))
             case GetAccount():
                 self._say(self._telling.answered(self._books.report(self.now_us), message.proposal_id))
+            case StopOpening():
+                self._idle_ticks = TICKS_PER_SAVE  # The next start shall go on from here, not from the last save.
+                self._say([])
 
     def _on_price(self, moved: PriceMoved) -> None:
         books = self._books
