@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 import asyncpg
 from asyncpg import Connection as Connection  # noqa: PLC0414 - Named here for those who hand one on.
 
+from persistence.errors import AccountHeldError, DatabaseUnreachableError, SchemaError
+
 if TYPE_CHECKING:
     from persistence.embedded import EmbeddedPostgres
 
@@ -52,18 +54,6 @@ TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('triplegain account ' |
 
 Connect = Callable[[], Awaitable[Connection]]
 """Opens a connection: Database.connect, as a rule."""
-
-
-class DatabaseUnreachableError(Exception):
-    """No connection. The text is one line: what, where (never the password), what to do."""
-
-
-class SchemaError(Exception):
-    """The database's tables are not those that this code is written for, and could not be made so."""
-
-
-class AccountHeldError(Exception):
-    """Another engine owns this account."""
 
 
 LOST = (

@@ -27,7 +27,7 @@ from urllib.parse import quote
 
 import attrs
 
-from persistence.database import DatabaseUnreachableError
+from persistence.errors import DatabaseUnreachableError
 
 VERSION = "18"
 SUPERUSER = "postgres"

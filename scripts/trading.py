@@ -18,7 +18,6 @@ from pathlib import Path
 
 import asyncpg
 import attrs
-from asyncpg import Connection
 from loguru import logger
 
 from actors.exchange.mock.store import BookChanges, Progress
@@ -34,7 +33,8 @@ from config.loader import load_settings
 from config.settings import Settings, TradingMode
 from messages.base import Currency, Symbol
 from messages.market import Tick
-from persistence.database import AccountHeldError, Database, DatabaseUnreachableError, SchemaError, is_outage
+from persistence.database import Connection, Database, is_outage
+from persistence.errors import AccountHeldError, DatabaseUnreachableError, SchemaError
 from persistence.journal import PostgresJournal
 from persistence.paper import PostgresBookStore
 from persistence.protocol import JournalUnavailableError
@@ -252,7 +252,17 @@ class Session:
             until_us=run.until_us,
             until_prices_end=self._arguments.until_prices_end,
         )
-        view = LiveView(engine, self._stream, self._arguments, is_on_screen=is_on_screen)
+        view = LiveView(
+            engine=engine,
+            pacer=pacer,
+            stream=self._stream,
+            arguments=self._arguments,
+            settings=self._settings,
+            equity_start_usd=_equity_usd(self._settings, balances),
+            until_us=run.until_us,
+            connection=connection,
+            is_on_screen=is_on_screen,
+        )
         async with view:
             ending = await pacer.run()
             await self._end(engine, ending)

@@ -27,6 +27,7 @@ class News:
     symbol: str
     text: str
     style: str
+    is_rejection: bool = False
     times: int = 1
 
 
@@ -37,20 +38,33 @@ def news_of(event: PublicEvent) -> News:
     text, style = _in_general(event, details) if words is None else words(details)
     if event.priority is EventPriority.URGENT:
         style = ALARM
-    return News(at_us=event.at_us, symbol=details.get("symbol", ""), text=text, style=style)
+    return News(
+        at_us=event.at_us,
+        symbol=details.get("symbol", ""),
+        text=text,
+        style=style,
+        is_rejection=event.kind in REJECTIONS,
+    )
 
 
 def folded(known: tuple[News, ...], events: Iterable[NumberedEvent], keep: int) -> tuple[News, ...]:
-    """Return the newest news, oldest first; what is said again and again is one line that counts."""
+    """Return the newest news, oldest first. What is said again is one line that counts, and so are rejections in a row:
+
+    a strategy that asks in vain all day must not push what did happen out of sight.
+    """
     lines = list(known)
     for numbered in sorted(events, key=lambda numbered: numbered.sequence):
         news = news_of(numbered.event)
         last = lines[-1] if lines else None
-        if last is not None and (last.text, last.symbol) == (news.text, news.symbol):
+        if last is not None and _is_the_same(last, news):
             lines[-1] = attrs.evolve(news, times=last.times + 1)
         else:
             lines.append(news)
     return tuple(lines[-keep:])
+
+
+def _is_the_same(last: News, news: News) -> bool:
+    return (last.is_rejection and news.is_rejection) or (last.text, last.symbol) == (news.text, news.symbol)
 
 
 def fees_in(events: Iterable[NumberedEvent]) -> dict[str, Decimal]:
@@ -96,15 +110,17 @@ def _opened(details: Details) -> Words:
 
 def _changed(details: Details) -> Words:
     if details["status"] == "CLOSING":
-        return f"{details['side'].lower()} closing: {details.get('reason', '')}", PLAIN
+        return f"{details['side'].lower()} closing: {details.get('reason', '').replace('_', ' ')}", PLAIN
     return f"{details['side'].lower()} now {_number(details['volume'])}", PLAIN
 
 
 def _closed(details: Details) -> Words:
     net = Decimal(details["net_pnl"])
     quote = details["symbol"].partition("/")[2]
-    amount = f"{net:+,.2f}" if abs(net) >= 1 or not net else f"{net:+.2g}" if abs(net) >= Decimal("1e-4") else _tiny(net)
-    return f"{details['side'].lower()} closed by {details['reason']} {amount} {quote}", GOOD if net >= 0 else BAD
+    amount = (
+        f"{net:+,.2f}" if abs(net) >= 1 or not net else f"{net:+.2g}" if abs(net) >= Decimal("1e-4") else _tiny(net)
+    )
+    return f"{details['side'].lower()} closed by {details['reason'].replace('_', ' ')} {amount} {quote}", GOOD if net >= 0 else BAD
 
 
 def _tiny(net: Decimal) -> str:
@@ -119,7 +135,7 @@ def _stop_moved(details: Details) -> Words:
 
 
 def _rejected(details: Details) -> Words:
-    return f"rejected: {details.get('codes', '')}", FAINT
+    return f"rejected: {details.get('codes', '').replace(',', ', ').replace('_', ' ').lower()}", FAINT
 
 
 def _state_changed(details: Details) -> Words:
@@ -141,6 +157,7 @@ def _number(text: str) -> str:
     return digits.rstrip("0").rstrip(".") if "." in digits else digits
 
 
+REJECTIONS = ("trade_rejected", "request_rejected")
 FILLS = ("order_filled", "order_partially_filled")
 WORDS: Mapping[str, Callable[[Details], Words]] = {
     "order_placed": _placed,

@@ -120,7 +120,9 @@ def row(cells: Sequence[Piece], fit: Fitted) -> Line:
     return tuple(pieces[:-1])
 
 
-def table(title: str, detail: str, columns: Sequence[Column], rows: Sequence[Sequence[Piece]], size: Size) -> list[Line]:
+def table(
+    title: str, detail: str, columns: Sequence[Column], rows: Sequence[Sequence[Piece]], size: Size
+) -> list[Line]:
     """Return a table of exactly this size: heading, column titles, rows; the last row counts those without room."""
     fit = fitted(columns, size.width)
     room = size.height - 2

@@ -95,14 +95,15 @@ class ImpossibleTransitionError(Exception):
         super().__init__(f"order {order_id} is {status.value} and has no row for '{happening.value}'")
 
 
-def new_order(intent: OrderIntent) -> Order:
-    """Return the order that an intent begins as."""
+def new_order(intent: OrderIntent, retries: int = 0) -> Order:
+    """Return the order that an intent begins as, after so many failures in a row."""
     return Order(
         intent=intent,
         status=PENDING,
         volume_base=intent.volume_base,
         trigger_price_quote=intent.trigger_price_quote,
         updated_at_us=intent.created_at_us,
+        retries=retries,
     )
 
 

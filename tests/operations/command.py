@@ -106,7 +106,7 @@ def run(*words: str | Path, log: Path, program: str = "", **variables: str) -> R
 def done(*words: str | Path, log: Path, **variables: str) -> Result:
     """Run it to its end, which must be a good one: exit code 0 and nothing on stderr."""
     result = run(*words, log=log, **variables)
-    assert (result.code, result.stderr) == (0, ""), result.stdout[-2000:]
+    assert (result.code, result.stderr) == (0, ""), result.stdout[-2000:] + result.stderr[-2000:]
     return result
 
 

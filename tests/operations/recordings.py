@@ -160,7 +160,7 @@ def a_busy_script(recording: Recording, *, trades: int, seed: int = 7, width: De
             return str((price * (1 + sign * width * Decimal(shares))).quantize(TICK))
 
         fields: dict[str, Any] = {"leverage": leverage, "confidence": 0.8, "regime": "ranging"}
-        kind = chance.randrange(10)
+        kind = chance.randrange(14)
         if kind != 0:
             fields["stop_loss"] = away("-1.5" if kind == 4 else "-1")
         if kind not in (1, 4):
@@ -172,8 +172,9 @@ def a_busy_script(recording: Recording, *, trades: int, seed: int = 7, width: De
         elif kind == 4:
             fields["trailing"] = True
         trade_id = script.trade(at_s, recording.symbol, side, **fields)
-        if kind == 3 and number % 2:
-            script.cancel((at_s + step_s / 2).quantize(MICROSECOND), trade_id)
-        elif kind not in (3, 4):
-            script.close((at_s + step_s * Decimal("1.8")).quantize(MICROSECOND), trade_id)
+        # What is far away or trails may take its time; the rest makes room soon.
+        if kind == 3:
+            script.cancel(at_s + (step_s * (8 if number % 2 else Decimal("0.5"))).quantize(MICROSECOND), trade_id)
+        else:
+            script.close(at_s + (step_s * (8 if kind == 4 else Decimal("1.8"))).quantize(MICROSECOND), trade_id)
     return script

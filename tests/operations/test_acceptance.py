@@ -200,7 +200,7 @@ def test_krakens_own_recordings(
     recording = read_recording(REAL / file, symbol)
     proposals = a_busy_script(recording, trades=200, width=width).write(tmp_path / "proposals.jsonl")
     if width is NEAR:
-        (calm / "execution.yaml").write_text(TRAILING)
+        (calm / "execution.yaml").write_text(TRAILING + "orders: {expiry_s: 900}\n")
 
     first = replay([recording], proposals, state, log, "--config", calm)
     second = replay([recording], proposals, second_state, log, "--config", calm)

@@ -14,14 +14,13 @@ from persistence.database import (
     HOUSE,
     SCHEMA_HEAD,
     Database,
-    DatabaseUnreachableError,
-    SchemaError,
     connect,
     ensure_schema,
     schema_version,
     shown,
 )
 from persistence.embedded import EmbeddedPostgres
+from persistence.errors import DatabaseUnreachableError, SchemaError
 from persistence.migrate import migrate, newest_step
 
 COLUMNS = """

@@ -17,8 +17,9 @@ from asyncpg import Connection
 from messages.base import OrderId
 from messages.bus import NumberedEvent
 from messages.journal import RecordAlert, RecordFill, RecordSnapshots, RecordUnit
-from persistence.database import AccountHeldError, Database, connect
+from persistence.database import Database, connect
 from persistence.embedded import EmbeddedPostgres
+from persistence.errors import AccountHeldError
 from persistence.journal import PostgresJournal
 from persistence.partitions import drop_old_partitions
 from persistence.protocol import JournalUnavailableError

@@ -1,0 +1,101 @@
+"""The desk: what OrderActor remembers, and what every layer above it does with it.
+
+The layers stand on each other, and each calls only those below: desk, sending, guarding, settling, requests, and
+`actor.py` on top. What the lower ones need of the upper ones is declared here, abstract.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+
+from actors.order import outbox
+from actors.order.book import OrderBook, Tracked, Trade
+from actors.order.lifecycle import Happening
+from actors.order.timers import (
+    PollDue,
+)
+from actors.runtime.clock import MICROSECONDS
+from actors.runtime.ports import Ports
+from actors.runtime.typed_actor import TypedActor
+from config.settings import OrderSettings
+from messages.base import NO_TRADE, OrderId, ProposalId, Symbol
+from messages.journal import (
+    RecordAlert,
+)
+from messages.market import Instrument
+from messages.permits import CallKind, CallPriority, RequestPermit
+from messages.trades import (
+    ExecuteTrade,
+    TradeProposal,
+)
+
+REQUESTS_REMEMBERED = 10_000
+"""The newest request ids in memory; older ones are known to the database alone."""
+FOREVER_US = 365 * 86_400 * MICROSECONDS
+
+
+class OrderDesk(TypedActor):
+    """The lowest layer: the state, and small things that everybody does."""
+
+    def __init__(self, ports: Ports, *, settings: OrderSettings, instruments: Mapping[Symbol, Instrument]) -> None:
+        super().__init__(ports)
+        self._settings = settings
+        self._instruments = instruments
+        self._book = OrderBook(settings.history_max)
+        self._requests: OrderedDict[ProposalId, None] = OrderedDict()
+        self._in_review: dict[ProposalId, TradeProposal] = {}
+        self._withdrawn_in_review: set[ProposalId] = set()
+        self._held: deque[ExecuteTrade] = deque()
+        self._settling: dict[Symbol, int] = {}
+        self._is_ready = False
+        self._is_stopping = False
+        self._is_stalled = False
+        self._to_reconcile: set[OrderId] = set()
+        self._reconciled = 0
+        self._repaired = 0
+        self._is_poll_set = False
+        self._poll_cursor: str | None = None
+
+    def _of(self, proposal: TradeProposal) -> Instrument:
+        return self._instruments[proposal.symbol]
+
+    def _remember(self, request_id: ProposalId) -> None:
+        self._requests[request_id] = None
+        if len(self._requests) > REQUESTS_REMEMBERED:
+            self._requests.popitem(last=False)
+
+    def _ask_permit(self, tracked: Tracked, kind: CallKind, priority: CallPriority, wait_us: int = FOREVER_US) -> None:
+        self.emit(
+            RequestPermit(kind=kind, priority=priority, order_id=tracked.order.id, deadline_us=self.now_us + wait_us),
+            tracked.order.intent.proposal_id,
+        )
+
+    def _look_up(self, tracked: Tracked | None) -> None:
+        if tracked is None or not tracked.is_live:
+            return
+        self._ask_permit(tracked, CallKind.LOOK_UP, CallPriority.QUERY)
+
+    def _alert(self, kind: str, trade: Trade, reason: str) -> None:
+        event = outbox.alert(kind, trade.id, self.now_us, symbol=trade.proposal.symbol, reason=reason)
+        self.emit(RecordAlert(events=(event,)), trade.id)
+
+    def _set_poll(self) -> None:
+        if not self._is_poll_set and self._book.live:
+            self._is_poll_set = True
+            self.after(self._settings.poll_s * MICROSECONDS, PollDue(), NO_TRADE)
+
+    @abstractmethod
+    def _align(self, trade: Trade) -> None:
+        """Take every step between the trade as it is and as it should be."""
+
+    @abstractmethod
+    def _over(
+        self, tracked: Tracked, happening: Happening, reason: str, *, may_retry: bool = True, at_us: int | None = None
+    ) -> None:
+        """End an order other than by its last fill."""
+
+    @abstractmethod
+    def _release_held(self) -> None:
+        """Take the proposals that waited."""

@@ -1,0 +1,187 @@
+"""Sending: from intent to permit to the exchange, and the same way for cancels, amends and polls.
+
+Nothing leaves before its intent is committed, and nothing without a permit.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import assert_never
+
+from actors.order.book import Phase, Tracked, Trade
+from actors.order.intents import entry_intent, exit_intent
+from actors.order.lifecycle import Happening, new_order
+from actors.order.protection import Amend, Place, plan
+from actors.order.shell.desk import FOREVER_US, OrderDesk
+from actors.order.timers import (
+    AnswerOverdue,
+    LookAgain,
+)
+from actors.runtime.clock import MICROSECONDS
+from messages.base import OrderId
+from messages.journal import (
+    RecordIntent,
+    RequestRow,
+)
+from messages.orders import (
+    AmendOrder,
+    CancelOrder,
+    LookUpOrder,
+    OrderIntent,
+    OrderRole,
+    PlaceOrder,
+    PollOrders,
+)
+from messages.permits import CallKind, CallPriority, PermitExpired, PermitGranted, RequestPermit
+
+
+class Sending(OrderDesk):
+    """What leaves, and when it may."""
+
+    def _entry(self, trade: Trade, reference_price_quote: Decimal, *, attempt: int) -> OrderIntent:
+        return entry_intent(
+            trade,
+            reference_price_quote,
+            attempt=attempt,
+            order_id=OrderId(self.ports.new_id()),
+            now_us=self.now_us,
+            instrument=self._of(trade.proposal),
+            settings=self._settings,
+        )
+
+    def _exit(self, trade: Trade, step: Place) -> OrderIntent:
+        return exit_intent(
+            trade,
+            step,
+            order_id=OrderId(self.ports.new_id()),
+            now_us=self.now_us,
+            instrument=self._of(trade.proposal),
+            settings=self._settings,
+        )
+
+    def _record_intent(self, trade: Trade, intent: OrderIntent, request: RequestRow | None = None) -> None:
+        order = new_order(intent, retries=trade.failures.get(intent.role, 0))
+        tracked = Tracked(order=order, trade=trade, phase=Phase.RECORDING, heard_at_us=self.now_us)
+        self._book.add(trade, tracked)
+        self.emit(RecordIntent(order=order, request=request), trade.id)
+        if self._is_stalled and intent.role is not OrderRole.ENTRY:
+            self._ask_to_place(intent.id)
+
+    def _ask_to_place(self, order_id: OrderId) -> None:
+        """The intent is committed (or must go without): ask when it may leave."""
+        tracked = self._book.live.get(order_id)
+        if tracked is None or tracked.phase is not Phase.RECORDING:
+            return
+        if tracked.is_withdrawn:
+            self._over(tracked, Happening.WITHDRAWN, "withdrawn before it was sent")
+            return
+        tracked.phase = Phase.WAITING
+        is_entry = tracked.order.intent.role is OrderRole.ENTRY
+        wait_us = self._settings.permit_wait_max_s * MICROSECONDS if is_entry else FOREVER_US
+        self._ask_permit(tracked, CallKind.PLACE, CallPriority.OPEN if is_entry else CallPriority.PROTECT, wait_us)
+
+    def _use_permit(self, message: PermitGranted) -> None:
+        if message.kind is CallKind.POLL:
+            self._send_poll()
+            return
+        tracked = self._book.live.get(message.order_id) if message.order_id is not None else None
+        if tracked is None:
+            return
+        match message.kind:
+            case CallKind.PLACE:
+                self._send(tracked)
+            case CallKind.CANCEL:
+                self._send_cancel(tracked)
+            case CallKind.AMEND:
+                self._send_amend(tracked)
+            case CallKind.LOOK_UP:
+                order = tracked.order
+                sent_at_us = order.intent.created_at_us
+                query = LookUpOrder(order_id=order.id, symbol=order.intent.symbol, sent_at_us=sent_at_us)
+                self.emit(query, order.intent.proposal_id)
+            case _:
+                assert_never(message.kind)
+
+    def _send(self, tracked: Tracked) -> None:
+        if tracked.phase is not Phase.WAITING:
+            return
+        if tracked.is_withdrawn:
+            self._over(tracked, Happening.WITHDRAWN, "withdrawn before it was sent")
+            return
+        intent = tracked.order.intent
+        tracked.phase = Phase.SENT
+        tracked.deadline_us = self.now_us + self._settings.deadline_s * MICROSECONDS
+        self.emit(PlaceOrder(intent=intent, deadline_us=tracked.deadline_us), intent.proposal_id)
+        # Twice the deadline: later than any client timeout, so it only speaks when the exchange actor is mute.
+        self.after(2 * self._settings.deadline_s * MICROSECONDS, AnswerOverdue(order_id=intent.id), intent.proposal_id)
+
+    def _do_without_permit(self, message: PermitExpired) -> None:
+        if message.kind is CallKind.POLL:
+            self._set_poll()
+            return
+        tracked = self._book.live.get(message.order_id) if message.order_id is not None else None
+        if tracked is not None and message.kind is CallKind.PLACE and tracked.phase is Phase.WAITING:
+            self._over(tracked, Happening.WITHDRAWN, "no permit in time: too many calls")
+
+    def _withdraw(self, tracked: Tracked) -> None:
+        """Get rid of an order, wherever it is on its way."""
+        tracked.is_withdrawn = True
+        if tracked.phase is Phase.RESTING:
+            self._ask_cancel(tracked)
+
+    def _ask_cancel(self, tracked: Tracked) -> None:
+        if not tracked.is_cancel_asked:
+            tracked.is_cancel_asked = True
+            self._ask_permit(tracked, CallKind.CANCEL, CallPriority.CANCEL)
+
+    def _send_cancel(self, tracked: Tracked) -> None:
+        order = tracked.order
+        if tracked.phase is Phase.RESTING and order.external_id is not None:
+            self.emit(
+                CancelOrder(order_id=order.id, external_id=order.external_id, symbol=order.intent.symbol),
+                order.intent.proposal_id,
+            )
+            wait_us = 2 * self._settings.deadline_s * MICROSECONDS
+            self.after(wait_us, LookAgain(order_id=order.id), order.intent.proposal_id)
+
+    def _send_amend(self, tracked: Tracked) -> None:
+        """Amend to what is wanted now, which may have moved while the permit was waited for."""
+        trade = tracked.trade
+        tracked.is_amend_asked = False
+        order = tracked.order
+        for step in plan(trade, self._of(trade.proposal)):
+            if isinstance(step, Amend) and step.tracked is tracked and order.external_id is not None:
+                tracked.is_amend_asked = True
+                self.emit(
+                    AmendOrder(
+                        order_id=order.id,
+                        external_id=order.external_id,
+                        symbol=order.intent.symbol,
+                        volume_base=step.volume_base,
+                        trigger_price_quote=step.trigger_price_quote,
+                        deadline_us=self.now_us + self._settings.deadline_s * MICROSECONDS,
+                    ),
+                    trade.id,
+                )
+
+    def _poll(self) -> None:
+        self._is_poll_set = False
+        if not self._book.live:
+            return
+        deadline_us = self.now_us + self._settings.poll_s * MICROSECONDS
+        self.emit(
+            RequestPermit(kind=CallKind.POLL, priority=CallPriority.QUERY, order_id=None, deadline_us=deadline_us)
+        )
+
+    def _send_poll(self) -> None:
+        ids = tuple(id_ for id_, tracked in self._book.live.items() if tracked.phase is Phase.RESTING)
+        if ids:
+            self.emit(PollOrders(order_ids=ids, after_trade=self._poll_cursor))
+        self._set_poll()
+
+    def _go_on_without_journal(self) -> None:
+        """The database is away: no entry leaves, but what protects and closes does not wait for it."""
+        self._is_stalled = True
+        for tracked in tuple(self._book.live.values()):
+            if tracked.phase is Phase.RECORDING and tracked.order.intent.role is not OrderRole.ENTRY:
+                self._ask_to_place(tracked.order.id)

@@ -1,0 +1,15 @@
+"""What may be wrong with the database, each by its own name and in one line."""
+
+from __future__ import annotations
+
+
+class DatabaseUnreachableError(Exception):
+    """No connection. The text is one line: what, where (never the password), what to do."""
+
+
+class SchemaError(Exception):
+    """The database's tables are not those that this code is written for, and could not be made so."""
+
+
+class AccountHeldError(Exception):
+    """Another engine owns this account."""
