@@ -23,6 +23,7 @@ from typing import Any, Self, TypeVar
 import attrs
 
 from actors.audit import Books, Flow, Violation, audit
+from actors.exchange.mock.actor import MockExchangeReport
 from actors.exchange.mock.faults import Faults
 from actors.exchange.mock.store import BookStore, MemoryStore
 from actors.order.actor import OrderSummary
@@ -34,7 +35,7 @@ from actors.system import Engine, World
 from config.loader import load_settings
 from config.settings import Settings
 from messages.base import Currency, Message, ProposalId, Symbol
-from messages.exchange import AccountReported, GetAccount
+from messages.exchange import AccountReported
 from messages.market import Tick
 from messages.orders import Fill, Order, OrderRole
 from messages.positions import Position
@@ -308,8 +309,9 @@ class Harness:
         return [numbered.event for numbered in self.journal.events if numbered.event.kind == kind]
 
     def account(self) -> AccountReported:
-        """Return the account by the exchange's own books."""
-        return self._do(lambda: self.engine.query(GetAccount(), AccountReported))
+        """Return the account by the exchange's own books, as they are now."""
+        exchange: MockExchangeReport = self.engine.actors["exchange"].describe()  # type: ignore[assignment]
+        return exchange.account
 
     def balance(self, currency: str) -> Decimal:
         """Return what we own of a currency, by the exchange's own books."""

@@ -55,14 +55,17 @@ class Message:
         raise TypeError(f"{type(self).__name__} is not conflated: {later!r} stands for itself")
 
 
-_SET = object.__setattr__
+# The slots' own setters: a frozen class has no other way in, and these are the shortest.
+_set_id = Message.__dict__["id"].__set__
+_set_caused_by = Message.__dict__["caused_by"].__set__
+_set_proposal_id = Message.__dict__["proposal_id"].__set__
 
 
 def stamp(message: Message, id_: int, caused_by: int, proposal_id: ProposalId | None) -> None:
     """Mark a message as said: once, by the switchboard, before anyone reads it."""
-    _SET(message, "id", id_)
-    _SET(message, "caused_by", caused_by)
-    _SET(message, "proposal_id", proposal_id)
+    _set_id(message, id_)
+    _set_caused_by(message, caused_by)
+    _set_proposal_id(message, proposal_id)
 
 
 class Command(Message):

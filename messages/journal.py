@@ -135,13 +135,15 @@ class RecoveredState:
     orders: tuple[Order, ...] = ()
     """Every order that is not over, and every order of a position that is not over."""
     positions: tuple[Position, ...] = ()
-    """Every position that is not over."""
+    """Every position that is not over, and the positions of orders that are not over."""
     fill_ids: tuple[TradeId, ...] = ()
     """The trade ids already booked for those orders."""
     requests: tuple[ProposalId, ...] = ()
     """The newest requests, newest last: the same id again is the same intent."""
     approved: tuple[RequestRow, ...] = ()
     """The approved requests behind the orders above: their levels and sizes."""
+    taken: tuple[RequestRow, ...] = ()
+    """The cancels and closes of those trades that were taken."""
     risk: RiskState = attrs.field(factory=RiskState)
     realised_by_quote: tuple[tuple[str, Decimal], ...] = ()
     """Net P&L of all positions that are over, by quote currency."""

@@ -253,6 +253,8 @@ class OrderEnded(Event):
     status: OrderStatus
     reason: str
     at_us: int
+    filled_base: Decimal | None = None
+    """What of it had filled by then, by the exchange's own count; None when it does not say."""
 
     log_level: ClassVar[str | None] = "INFO"
 

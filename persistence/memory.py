@@ -29,6 +29,7 @@ from messages.journal import (
 from messages.orders import Fill, Order
 from messages.positions import Position, PositionSide
 from messages.risk import RiskState
+from persistence.rows import target_as_json
 
 REQUESTS_REMEMBERED = 10_000
 UNITS = frozenset(get_args(RecordUnit))
@@ -124,7 +125,8 @@ class MemoryJournal:
 
     async def load(self) -> RecoveredState:
         """Return what a start needs of the past."""
-        positions = [position for position in self.positions.values() if not position.is_over]
+        live = {order.intent.position_id for order in self.orders.values() if not order.is_over}
+        positions = [position for position in self.positions.values() if not position.is_over or position.id in live]
         orders = self._orders_of({position.id for position in positions})
         return RecoveredState(
             orders=orders,
@@ -132,6 +134,7 @@ class MemoryJournal:
             fill_ids=self._fill_ids({order.id for order in orders}),
             requests=tuple(self.requests)[-REQUESTS_REMEMBERED:],
             approved=self._approved({order.intent.proposal_id for order in orders}),
+            taken=self._taken({order.intent.proposal_id for order in orders}),
             risk=self.risk,
             realised_by_quote=self._realised(),
             initial_balances=tuple(sorted((self.initial_balances or {}).items())),
@@ -162,6 +165,14 @@ class MemoryJournal:
             request
             for request in self.requests.values()
             if request.verdict == "approved" and request.id in proposal_ids
+        )
+
+    def _taken(self, proposal_ids: set[ProposalId]) -> tuple[RequestRow, ...]:
+        targets = {target_as_json(proposal_id) for proposal_id in proposal_ids}
+        return tuple(
+            request
+            for request in self.requests.values()
+            if request.verdict == "taken" and request.kind in ("cancel", "close") and request.body in targets
         )
 
     def _realised(self) -> tuple[tuple[str, Decimal], ...]:

@@ -12,12 +12,26 @@ from messages.journal import RecoveredState, RequestRow
 from messages.orders import Order
 from messages.positions import Position
 from messages.risk import RiskState
-from persistence.rows import balances_from_json, order_from_row, position_from_row, request_from_row, risk_from_row
+from persistence.rows import (
+    balances_from_json,
+    order_from_row,
+    position_from_row,
+    request_from_row,
+    risk_from_row,
+    target_as_json,
+)
 
 REQUESTS_REMEMBERED = 10_000
 """The newest requests that a start takes into memory; older ones are looked up in the database."""
 
-POSITIONS = "SELECT * FROM positions WHERE account = $1 AND NOT is_over ORDER BY opened_at, id"
+POSITIONS = """
+SELECT * FROM (
+    SELECT * FROM positions WHERE account = $1 AND NOT is_over
+    UNION ALL
+    SELECT * FROM positions WHERE account = $1 AND is_over
+        AND id IN (SELECT position_id FROM orders WHERE account = $1 AND NOT is_over)
+) AS wanted ORDER BY opened_at, id
+"""
 ORDERS = """
 SELECT * FROM (
     SELECT * FROM orders WHERE account = $1 AND NOT is_over
@@ -34,6 +48,11 @@ SELECT id FROM (
 APPROVED = """
 SELECT * FROM trade_requests
 WHERE account = $1 AND verdict = 'approved' AND id = ANY($2::uuid[]) ORDER BY number
+"""
+TAKEN = """
+SELECT * FROM trade_requests
+WHERE account = $1 AND verdict = 'taken' AND kind IN ('cancel', 'close') AND body::text = ANY($2::text[])
+ORDER BY number
 """
 RISK = "SELECT * FROM risk_state WHERE account = $1"
 REALISED = """
@@ -54,6 +73,7 @@ async def recover(connection: Connection, account: str) -> RecoveredState:
             fill_ids=await _fill_ids(connection, account, orders),
             requests=await _request_ids(connection, account),
             approved=await _approved(connection, account, orders),
+            taken=await _taken(connection, account, orders),
             risk=await _risk(connection, account),
             realised_by_quote=await _realised(connection, account),
             initial_balances=await _initial_balances(connection, account),
@@ -81,6 +101,11 @@ async def _request_ids(connection: Connection, account: str) -> tuple[ProposalId
 async def _approved(connection: Connection, account: str, orders: Sequence[Order]) -> tuple[RequestRow, ...]:
     rows = await connection.fetch(APPROVED, account, list({order.intent.proposal_id for order in orders}))
     return tuple(request_from_row(row) for row in rows)
+
+
+async def _taken(connection: Connection, account: str, orders: Sequence[Order]) -> tuple[RequestRow, ...]:
+    targets = [target_as_json(proposal_id) for proposal_id in {order.intent.proposal_id for order in orders}]
+    return tuple(request_from_row(row) for row in await connection.fetch(TAKEN, account, targets))
 
 
 async def _risk(connection: Connection, account: str) -> RiskState:

@@ -295,6 +295,11 @@ def request_row(account: str, request: RequestRow) -> Row:
     )
 
 
+def target_as_json(proposal_id: ProposalId) -> str:
+    """Return the body of a cancel or a close: the trade it is about, as a JSON string."""
+    return f'"{proposal_id}"'
+
+
 def request_from_row(row: Record) -> RequestRow:
     """Return the request that `request_row` took apart."""
     return RequestRow(

@@ -39,7 +39,7 @@ from scripts.logs import configure_logging
 from scripts.view_events import News, fees_in, folded
 from scripts.view_lines import Size
 from scripts.view_panels import Progress, Sight, draw, worth_of_quotes
-from scripts.view_terminal import LogLines, Terminal
+from scripts.view_terminal import AsWritten, LogLines, Terminal
 
 if TYPE_CHECKING:
     from loguru import Message
@@ -259,7 +259,7 @@ class Screen:
         """Take the terminal: what is logged goes above the view from now on."""
         if self._is_log_redirected:
             configure_logging(as_json=False, level=LOG_LEVEL, stream=cast("Any", self._log_lines))
-        self._sink = logger.add(self._note, level=LOG_LEVEL, format="{message}")
+        self._sink = logger.add(self._note, level="ERROR", format="{message}")
         self._live.start()
 
     def draw(self) -> bool:
@@ -279,6 +279,7 @@ class Screen:
         if self._size is not None and size != self._size:
             self._console.clear()  # The terminal has broken the old lines anew: begin at its top.
         self._size = size
+        self._lookout.warnings = self._log_lines.written
         sight = self._lookout.look()
         self._print_log()
         # One line less than there are, so that the summary's first line does not push the header out of sight.
@@ -287,7 +288,7 @@ class Screen:
     def _print_log(self) -> None:
         text = self._log_lines.take()
         if text:
-            self._console.out(text, end="", highlight=False)
+            self._console.print(AsWritten(text), end="", crop=False)
 
     def end(self) -> None:
         """Draw the end and give the terminal back."""
@@ -300,8 +301,5 @@ class Screen:
         self._terminal.close()
 
     def _note(self, message: Message) -> None:
-        """Count what is logged, and remember the newest error for the last line of the view."""
-        record = message.record
-        self._lookout.warnings += 1
-        if record["level"].no >= logger.level("ERROR").no:
-            self._lookout.trouble = record["message"]
+        """Remember the newest error for the last line of the view."""
+        self._lookout.trouble = message.record["message"]

@@ -5,6 +5,7 @@ Pure. Read in order: News, news_of(), folded().
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 
@@ -48,9 +49,9 @@ def news_of(event: PublicEvent) -> News:
 
 
 def folded(known: tuple[News, ...], events: Iterable[NumberedEvent], keep: int) -> tuple[News, ...]:
-    """Return the newest news, oldest first. What is said again is one line that counts, and so are rejections in a row:
+    """Return the newest news, oldest first; what is said again and again is one line that counts.
 
-    a strategy that asks in vain all day must not push what did happen out of sight.
+    Rejections in a row are one line, too: who asks in vain all day must not push what did happen out of sight.
     """
     lines = list(known)
     for numbered in sorted(events, key=lambda numbered: numbered.sequence):
@@ -88,17 +89,17 @@ def _placed(details: Details) -> Words:
 
 
 def _filled(details: Details) -> Words:
-    return f"{details['role']} filled {_number(details['volume'])} at {_number(details['price'])}", PLAIN
+    return f"{details['role']} filled {_volume(details['volume'])} at {_number(details['price'])}", PLAIN
 
 
 def _partly_filled(details: Details) -> Words:
-    share = f"{_number(details['filled'])} of {_number(details['ordered'])}"
+    share = f"{_volume(details['filled'])} of {_volume(details['ordered'])}"
     return f"{details['role']} filled {share} at {_number(details['price'])}", PLAIN
 
 
 def _not_filled(word: str, style: str) -> Callable[[Details], Words]:
     def words(details: Details) -> Words:
-        reason = details.get("reason", "")
+        reason = KRAKEN_CLASS.sub("", details.get("reason", ""))
         return f"{details['role']} {word}{f': {reason}' if reason else ''}", style
 
     return words
@@ -110,21 +111,16 @@ def _opened(details: Details) -> Words:
 
 def _changed(details: Details) -> Words:
     if details["status"] == "CLOSING":
-        return f"{details['side'].lower()} closing: {details.get('reason', '').replace('_', ' ')}", PLAIN
-    return f"{details['side'].lower()} now {_number(details['volume'])}", PLAIN
+        return f"{details['side'].lower()} closing: {_plain(details.get('reason', ''))}", PLAIN
+    return f"{details['side'].lower()} now {_volume(details['volume'])}", PLAIN
 
 
 def _closed(details: Details) -> Words:
     net = Decimal(details["net_pnl"])
     quote = details["symbol"].partition("/")[2]
-    amount = (
-        f"{net:+,.2f}" if abs(net) >= 1 or not net else f"{net:+.2g}" if abs(net) >= Decimal("1e-4") else _tiny(net)
-    )
-    return f"{details['side'].lower()} closed by {details['reason'].replace('_', ' ')} {amount} {quote}", GOOD if net >= 0 else BAD
-
-
-def _tiny(net: Decimal) -> str:
-    return f"{net:+.8f}"
+    # To the cent, or to the digit where a coin is worth much more than a cent.
+    amount = f"{net:+,.2f}" if abs(net) >= 1 or not net else f"{net:+.8f}".rstrip("0")
+    return f"closed {amount} {quote}: {_plain(details['reason'])}", GOOD if net >= 0 else BAD
 
 
 def _stop_moved(details: Details) -> Words:
@@ -135,7 +131,7 @@ def _stop_moved(details: Details) -> Words:
 
 
 def _rejected(details: Details) -> Words:
-    return f"rejected: {details.get('codes', '').replace(',', ', ').replace('_', ' ').lower()}", FAINT
+    return f"rejected: {_plain(details.get('codes', '').replace(',', ', ').lower())}", FAINT
 
 
 def _state_changed(details: Details) -> Words:
@@ -148,6 +144,16 @@ def _in_general(event: PublicEvent, details: Details) -> Words:
     return f"{event.kind.replace('_', ' ')}{f': {said}' if said else ''}", style
 
 
+def _plain(word: str) -> str:
+    return word.replace("_", " ")
+
+
+def _volume(text: str) -> str:
+    """Return a volume with the decimals that tell it from another; the tables have the others."""
+    volume = Decimal(text)
+    return _number(f"{volume:.2f}" if volume >= 100 else f"{volume:.4f}" if volume >= 1 else text)
+
+
 def _number(text: str) -> str:
     """Return a number without the zeros that say nothing."""
     if not text:
@@ -157,6 +163,8 @@ def _number(text: str) -> str:
     return digits.rstrip("0").rstrip(".") if "." in digits else digits
 
 
+KRAKEN_CLASS = re.compile(r"^E\w+:")
+"""Which kind of error it is, as the exchange puts it before its text."""
 REJECTIONS = ("trade_rejected", "request_rejected")
 FILLS = ("order_filled", "order_partially_filled")
 WORDS: Mapping[str, Callable[[Details], Words]] = {

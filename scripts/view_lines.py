@@ -6,6 +6,7 @@ as much. Here a column has its width once and for all. Read in order: Line, Colu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 import attrs
@@ -19,9 +20,11 @@ Line = tuple[Piece, ...]
 PLAIN = ""
 FAINT = "bright_black"
 TITLE = "bold cyan"
-GAP_MAX = 3
+GAP_MAX = 6
 MORE = "…"
 BLANK: Line = ()
+PARTS = re.compile(r"^ +|.*?[^ ](?= *$)| +$")
+"""The spaces around a text are pieces of their own: in an exported picture, nothing can swallow them."""
 
 
 @attrs.frozen(kw_only=True)
@@ -164,5 +167,6 @@ class Canvas:
         """Yield the lines, each with its end."""
         for line in self.lines:
             for text, style in line:
-                yield Segment(text, console.get_style(style) if style else None)
+                for part in PARTS.findall(text):
+                    yield Segment(part, console.get_style(style) if style else None)
             yield Segment.line()

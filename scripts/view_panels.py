@@ -1,4 +1,4 @@
-"""The live view as a picture: from what was seen at one instant to lines of text. Pure: it asks nobody and keeps nothing.
+"""The live view as a picture: from what was seen at one instant to lines of text. Pure.
 
 The size alone says how many lines each part gets, so nothing jumps when a position opens. The smaller the terminal,
 the less is shown: first the actors shrink to one line, then orders and events get shorter, then columns go.
@@ -50,10 +50,14 @@ POSITION_LINES = 7
 ORDER_LINES = 12
 """Heading, titles, and a stop and a target for each of them."""
 ACTOR_LINES = 12
-ACTORS_WIDTH = 48
+ACTORS_WIDTH = 46
+MONEY_WIDTH = 13
 SIDE_BY_SIDE_WIDTH = 98
 PERCENT = Decimal("0.01")
-NONE = "–"
+NONE = "\u2013"
+"""An en dash: nothing is set."""
+TIMES = "\u00d7"
+"""The multiplication sign."""
 SIDE_STYLES = {PositionSide.LONG: "cyan", PositionSide.SHORT: "magenta", Side.BUY: "cyan", Side.SELL: "magenta"}
 STATE_STYLES = {
     TradingState.ACTIVE: "bold green",
@@ -186,7 +190,7 @@ def _header(sight: Sight, width: int) -> Line:
         (f" {sight.mode.value.upper()} ", MODE_STYLES[sight.mode]),
         (f"  {sight.account}", "bold"),
         (f"   {clock_text(sight.now_us, sight.zone)}", PLAIN),
-        (f"   × {sight.speed if sight.speed is not None else 'max'}   ", FAINT),
+        (f"   {TIMES} {sight.speed if sight.speed is not None else 'max'}   ", FAINT),
         (f"● {state.trading_state.value}", STATE_STYLES[state.trading_state]),
     )
     for more in _pauses(sight):
@@ -219,7 +223,8 @@ def _money(sight: Sight, width: int) -> list[Line]:
         ("fees paid", money(sight.fees_usd) + fees, PLAIN),
         ("exposure", money(totals.exposure_usd), PLAIN),
     )
-    widths = shares(width, (15, 22, 14, 14, 15, 15) if width >= SIDE_BY_SIDE_WIDTH - 2 * MARGIN else (1,) * 6)
+    blocks = blocks[: max(1, width // MONEY_WIDTH)]
+    widths = shares(width, (15, 22, 14, 14, 15, 15) if width >= SIDE_BY_SIDE_WIDTH - 2 * MARGIN else (1,) * len(blocks))
     titles = tuple((title.rjust(wide), FAINT) for (title, _text, _style), wide in zip(blocks, widths, strict=True))
     figures = tuple((text.rjust(wide), style) for (_title, text, style), wide in zip(blocks, widths, strict=True))
     return [titles, figures]
@@ -232,8 +237,12 @@ def _progress(sight: Sight, width: int) -> Line:
     pace = f"{progress.ticks:>12,} ticks {progress.ticks_per_s:>9,}/s"
     if share is None:
         return spread((("prices without an end", FAINT),), ((pace, PLAIN),), width)
-    left = "" if progress.wall_left_s is None else f"{age_text(progress.wall_left_s * MICROSECONDS)} left"
-    tail = f" {int(share * 100):>3} % {pace} {left:>11}"
+    left = (
+        ""
+        if progress.wall_left_s is None or share == 1
+        else f"{age_text(progress.wall_left_s * MICROSECONDS) if progress.wall_left_s else '<1s'} left"
+    )
+    tail = f" {int(share * 100):>3} % {pace} {left:>11}" if width > 60 else f" {int(share * 100):>3} % {left:>11}"
     room = max(0, width - len(tail))
     done = int(share * room)
     return (("━" * done, "cyan"), ("━" * (room - done), FAINT), (tail, PLAIN))
@@ -316,7 +325,7 @@ def _stop_cell(position: Position, sight: Sight, instrument: Instrument | None) 
 def _orders(sight: Sight, size: Size) -> list[Line]:
     columns = (
         Column(title="role", width=6),
-        Column(title="type", width=17 if size.width > SIDE_BY_SIDE_WIDTH else 13, goes=3),
+        Column(title="type", width=17 if size.width >= 120 else 13, goes=3),
         Column(title="symbol", width=_symbol_width(sight)),
         Column(title="side", width=4),
         Column(title="volume", width=11, is_number=True),
@@ -368,8 +377,8 @@ def _events(sight: Sight, size: Size) -> list[Line]:
     lost = f"{sight.news_lost:,} lost" if sight.news_lost else ""
     lines = [heading("Events", lost, size.width)]
     for news in reversed(sight.news):
-        times = f" ×{news.times}" if news.times > 1 else ""
-        symbol = f" {news.symbol}" if news.symbol else ""
+        times = f" {TIMES}{news.times}" if news.times > 1 else ""
+        symbol = f" {news.symbol:<{_symbol_width(sight)}}" if news.symbol else ""
         when = as_datetime(news.at_us).astimezone(sight.zone)
         line: Line = ((f"{when:%H:%M:%S}", FAINT), (symbol, PLAIN), (f" {news.text}", news.style), (times, "bold"))
         if length(line) > size.width:  # The count is news of its own: the words make room for it.
@@ -382,9 +391,9 @@ def _events(sight: Sight, size: Size) -> list[Line]:
 def _actors(sight: Sight, size: Size) -> list[Line]:
     columns = (
         Column(title="", width=12),
-        Column(title="handled", width=9, is_number=True),
+        Column(title="handled", width=8, is_number=True),
         Column(title="inbox", width=5, is_number=True),
-        Column(title="max", width=6, is_number=True),
+        Column(title="max", width=5, is_number=True),
         Column(title="p50", width=5, is_number=True),
         Column(title="p99", width=6, is_number=True),
         Column(title="last error", width=14, goes=1, grows=True),

@@ -1,7 +1,7 @@
 """Writing to a terminal that may stand still: one that was stopped with Ctrl-S must never stop the trading.
 
 A frame is drawn on the event loop and written by a thread; while the thread waits for the terminal, no new frame is
-drawn. Read in order: Terminal, LogLines.
+drawn. Read in order: Terminal, LogLines, AsWritten.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from collections import deque
 from queue import SimpleQueue
 from typing import TextIO
 
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import ControlType, Segment
+
 BEGIN_TOGETHER, END_TOGETHER = "\x1b[?2026h", "\x1b[?2026l"
 """Terminals that know these show what is in between at once; the others ignore them."""
-LOG_LINES_MAX = 1_000
+LOG_LINES_MAX = 100
 """Between two frames. More is a flood that nobody reads: the newest are shown, and how many were not."""
 CLOSE_PATIENCE_S = 5.0
 
@@ -85,6 +88,8 @@ class LogLines:
     def __init__(self) -> None:
         self._lines: deque[str] = deque(maxlen=LOG_LINES_MAX)
         self._kept = 0
+        self.written = 0
+        """How many lines there were since the beginning."""
 
     def isatty(self) -> bool:
         """Say that colours will be seen."""
@@ -94,6 +99,7 @@ class LogLines:
         """Keep a line."""
         self._lines.append(text)
         self._kept += 1
+        self.written += 1
         return len(text)
 
     def flush(self) -> None:
@@ -105,3 +111,14 @@ class LogLines:
         lost, self._kept = self._kept - len(lines), 0
         note = f"({lost:,} log lines were too many to show; in a pipe there are all)\n" if lost > 0 else ""
         return note + "".join(lines)
+
+
+class AsWritten:
+    """Text that goes to the terminal as it is: rich neither measures nor wraps it, whatever its length."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __rich_console__(self, _console: Console, _options: ConsoleOptions) -> RenderResult:
+        """Yield it as if it were one control code."""
+        yield Segment(self._text, None, [(ControlType.CARRIAGE_RETURN,)])

@@ -6,12 +6,15 @@ book.py, what a trade needs in protection.py, the life of an order in lifecycle.
 
 from __future__ import annotations
 
+import json
+from decimal import Decimal
 from typing import assert_never
 
 import attrs
 
 from actors.order.book import Phase, Tracked, Trade
 from actors.order.proposals import from_row
+from actors.order.protection import PROTECTIVE
 from actors.order.shell.requests import Requests
 from actors.order.timers import (
     AnswerOverdue,
@@ -48,6 +51,7 @@ from messages.orders import (
     OrderFound,
     OrderNotFound,
     OrderRefused,
+    OrderRole,
     OrdersPolled,
     OrderStatus,
     OutcomeUnknown,
@@ -55,6 +59,7 @@ from messages.orders import (
 from messages.permits import PermitExpired, PermitGranted
 from messages.positions import (
     ClosePosition,
+    CloseReason,
     LevelReached,
     PositionChanged,
 )
@@ -68,6 +73,8 @@ from messages.trades import (
     TradeApproved,
     TradeRejected,
 )
+
+ANY_VOLUME = Decimal("Infinity")
 
 
 @attrs.frozen(kw_only=True)
@@ -95,7 +102,7 @@ class OrderActor(Requests):
             case ExecuteTrade():
                 self._take_proposal(message)
             case PriceReported():
-                self._send_to_review(message)
+                self._hear_price(message)
             case TradeApproved():
                 self._open_trade(message)
             case TradeRejected():
@@ -167,6 +174,7 @@ class OrderActor(Requests):
                 self._release_held()
             case StopOpening():
                 self._is_stopping = True
+                self._release_held()
             case JournalStalled():
                 self._go_on_without_journal()
             case JournalResumed():
@@ -178,30 +186,45 @@ class OrderActor(Requests):
         """Take up what the journal remembers, and look for every order that may live."""
         for request_id in state.requests:
             self._remember(request_id)
-        for row in state.approved:
-            self._recover_trade(row, state)
-        fill_ids = set(state.fill_ids)
+        self._foreign_fills.update(dict.fromkeys(state.fill_ids))
+        self._recover_trades(state)
         for order in sorted(state.orders, key=lambda order: order.intent.created_at_us):
-            self._recover_order(order, fill_ids)
-        for tracked in tuple(self._book.live.values()):
-            self._look_up(tracked)
+            self._recover_order(order, state.fill_ids)
+        for row in state.taken:
+            self._recover_wish(row)
+        for order_id in sorted(self._to_reconcile):
+            tracked = self._book.find(order_id)
+            if tracked is not None:
+                self._look_up(tracked)
         for trade in tuple(self._book.trades.values()):
             self._align(trade)
         self._note_reconciled(None)
 
-    def _recover_trade(self, row: RequestRow, state: RecoveredState) -> None:
-        proposal = from_row(row)
-        orders = [order for order in state.orders if order.intent.proposal_id == proposal.id]
-        if not orders:
-            return
-        trade = Trade(proposal=proposal, position_id=orders[0].intent.position_id)
-        for position in state.positions:
-            if position.id == trade.position_id:
-                trade.position = position
-                trade.closing = position.close_reason
-        self._book.open_trade(trade)
+    def _recover_trades(self, state: RecoveredState) -> None:
+        position_ids = {order.intent.proposal_id: order.intent.position_id for order in state.orders}
+        positions = {position.id: position for position in state.positions}
+        for row in state.approved:
+            proposal = from_row(row)
+            if proposal.id not in position_ids:
+                continue
+            trade = Trade(proposal=proposal, position_id=position_ids[proposal.id])
+            position = trade.position = positions.get(trade.position_id)
+            if position is not None:
+                trade.closing = None if position.is_over else position.close_reason
+                trade.entered_base, trade.exited_base = position.entry_base, position.exit_base
+            self._book.open_trade(trade)
 
-    def _recover_order(self, order: Order, fill_ids: set[TradeId]) -> None:
+    def _recover_wish(self, row: RequestRow) -> None:
+        """A cancel or a close that was taken holds, whatever had come of it."""
+        trade = self._book.trades.get(json.loads(row.body))
+        if trade is None:
+            return
+        self._withdraw_entry(trade.id)
+        if row.kind == "close":
+            trade.close_when_held = CloseReason.MANUAL
+            self._close(trade, CloseReason.MANUAL)
+
+    def _recover_order(self, order: Order, fill_ids: tuple[TradeId, ...]) -> None:
         """What was open rests, as far as we know; what was pending may or may not have left."""
         trade = self._book.trades.get(order.intent.proposal_id)
         if trade is None:
@@ -211,22 +234,31 @@ class OrderActor(Requests):
             order=order, trade=trade, phase=Phase.RESTING, deadline_us=deadline_us, heard_at_us=self.now_us
         )
         tracked.fill_ids.update(fill_ids)
+        if order.intent.role in PROTECTIVE:
+            tracked.asked_base = ANY_VOLUME  # An amend may have been under way: the look-up will say.
         self._book.add(trade, tracked)
         if order.is_over:
             self._book.retire(tracked)
-            return
-        if order.status is OrderStatus.PENDING:
+        elif order.status is OrderStatus.PENDING:
             tracked.phase = Phase.SETTLING
             symbol = order.intent.symbol
             self._settling[symbol] = self._settling.get(symbol, 0) + 1
-        self._to_reconcile.add(order.id)
+        else:
+            self._set_expiry(order)
+        if not order.is_over or (order.intent.role is OrderRole.ENTRY and trade.held_base):
+            self._to_reconcile.add(order.id)  # An entry's trades tell of a liquidation.
 
     def is_settled(self) -> bool:
         """Say whether nothing is under way: what is live rests on the exchange and nothing is being moved."""
-        return not self._in_review and all(
-            tracked.phase is Phase.RESTING and not tracked.is_withdrawn and not tracked.is_amend_asked
+        under_way = any(
+            tracked.phase is not Phase.RESTING or tracked.is_withdrawn or tracked.is_amend_asked
             for tracked in tuple(self._book.live.values())
         )
+        missing = any(
+            trade.held_base and not trade.waiting.isdisjoint((OrderRole.STOP, OrderRole.EXIT))
+            for trade in tuple(self._book.trades.values())
+        )
+        return not (self._in_review or under_way or missing)
 
     def describe(self) -> OrderSummary:
         """Return the live orders and how much is remembered."""
@@ -235,5 +267,9 @@ class OrderActor(Requests):
             over=len(self._book.over),
             trades=len(self._book.trades),
             is_ready=self._is_ready,
-            alerted=frozenset(trade.position_id for trade in self._book.trades.values() if trade.is_alerted),
+            alerted=frozenset(
+                trade.position_id
+                for trade in self._book.trades.values()
+                if trade.bare_since_us is not None or trade.is_dust_named
+            ),
         )

@@ -8,10 +8,10 @@ from enum import Enum, auto
 
 import attrs
 
-from messages.base import OrderId, PositionId, ProposalId, TradeId
+from messages.base import OrderId, PositionId, ProposalId, Symbol, TradeId
 from messages.orders import Order, OrderRole
 from messages.positions import CloseReason, Position
-from messages.trades import TradeProposal
+from messages.trades import Side, TradeProposal
 
 
 class Phase(Enum):
@@ -45,6 +45,8 @@ class Tracked:
     """It must not live: unsent it is not sent, resting it is cancelled."""
     has_expired: bool = False
     """It is withdrawn because its time was over."""
+    asked_base: Decimal = Decimal(0)
+    """The volume of an amend whose answer is out; the exchange may have taken it."""
     is_cancel_asked: bool = False
     is_amend_asked: bool = False
     fill_ids: set[TradeId] = attrs.field(factory=set)
@@ -76,11 +78,16 @@ class Trade:
     """Refusals in a row, by role."""
     waiting: set[OrderRole] = attrs.field(factory=set)
     """Roles whose next attempt waits for a timer."""
-    is_alerted: bool = False
+    bare_since_us: int | None = None
+    """Since when the position lacks the stop that it asked for: watched locally, and a person has been told."""
+    is_exit_alerted: bool = False
     is_dust_named: bool = False
     """What is left is too small for any order, and a person has been told."""
     is_delayed: bool = False
     """The first protection waits for the configured delay."""
+    entered_base: Decimal = Decimal(0)
+    exited_base: Decimal = Decimal(0)
+    """What fills have brought and taken, as far as they were passed on: ahead of `position` by what is under way."""
     is_released: bool = False
     """Risk has been told that nothing of it lives."""
 
@@ -100,6 +107,11 @@ class Trade:
         return tuple(leg for leg in self.legs.values() if leg.is_live)
 
     @property
+    def left_base(self) -> Decimal:
+        """What fills have left, counted as they were passed on."""
+        return self.entered_base - self.exited_base
+
+    @property
     def held_base(self) -> Decimal:
         """What the position holds now."""
         position = self.position
@@ -113,6 +125,7 @@ class OrderBook:
         self._history_max = history_max
         self.trades: dict[ProposalId, Trade] = {}
         self.by_position: dict[PositionId, Trade] = {}
+        self.by_symbol: dict[Symbol, dict[ProposalId, Trade]] = {}
         self.live: dict[OrderId, Tracked] = {}
         self.over: OrderedDict[OrderId, Tracked] = OrderedDict()
 
@@ -120,11 +133,23 @@ class OrderBook:
         """Take up a trade."""
         self.trades[trade.id] = trade
         self.by_position[trade.position_id] = trade
+        self.by_symbol.setdefault(trade.proposal.symbol, {})[trade.id] = trade
 
     def close_trade(self, trade: Trade) -> None:
         """Let go of a trade of which nothing lives."""
         self.trades.pop(trade.id, None)
         self.by_position.pop(trade.position_id, None)
+        self.by_symbol.get(trade.proposal.symbol, {}).pop(trade.id, None)
+
+    def holding(self, symbol: Symbol, closed_by: Side) -> list[Trade]:
+        """Return the trades that hold something of the symbol which this side would close, oldest first."""
+        trades = self.by_symbol.get(symbol, {}).values()
+        return [trade for trade in trades if trade.left_base > 0 and trade.proposal.side is not closed_by]
+
+    def is_alone(self, trade: Trade) -> bool:
+        """Say whether no other trade holds anything of the symbol."""
+        others = self.by_symbol.get(trade.proposal.symbol, {}).values()
+        return not any(other.left_base for other in others if other is not trade)
 
     def add(self, trade: Trade, tracked: Tracked) -> None:
         """Take up an order as the newest of its role."""
@@ -134,6 +159,12 @@ class OrderBook:
     def find(self, order_id: OrderId) -> Tracked | None:
         """Return an order, live or remembered."""
         return self.live.get(order_id) or self.over.get(order_id)
+
+    def revive(self, tracked: Tracked) -> None:
+        """Take an order that was given up back among the living: the exchange has it after all."""
+        tracked.phase = Phase.RESTING
+        self.over.pop(tracked.order.id, None)
+        self.live[tracked.order.id] = tracked
 
     def retire(self, tracked: Tracked) -> None:
         """Move an order whose status is terminal to the history, which forgets its oldest."""

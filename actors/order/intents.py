@@ -10,7 +10,7 @@ from actors.order.sizing import entry_limit_quote, entry_volume_base, slippage_l
 from config.settings import OrderSettings
 from messages.base import OrderId
 from messages.market import Instrument
-from messages.orders import OrderIntent, OrderRole, TimeInForce
+from messages.orders import Fill, Order, OrderIntent, OrderRole, OrderStatus, TimeInForce
 from messages.trades import OrderType
 
 MICROSECONDS = 1_000_000
@@ -90,6 +90,47 @@ def exit_intent(
         expires_at_us=None,
         attempt=earlier.order.intent.attempt + 1 if earlier is not None else 1,
         created_at_us=now_us,
+    )
+
+
+def foreign_exit(trade: Trade, fill: Fill, *, order_id: OrderId, now_us: int) -> Order:
+    """Return, for our books, the order that somebody else closed the trade's position with: filled, and not ours."""
+    position = trade.position
+    if position is None:
+        raise ValueError(f"trade {trade.id} has no position to exit")
+    intent = OrderIntent(
+        id=order_id,
+        proposal_id=trade.id,
+        position_id=trade.position_id,
+        symbol=position.symbol,
+        side=fill.side,
+        role=OrderRole.EXIT,
+        order_type=OrderType.MARKET,
+        volume_base=fill.volume_base,
+        limit_price_quote=None,
+        trigger_price_quote=None,
+        reference_price_quote=fill.price_quote,
+        leverage=position.leverage,
+        reduce_only=position.leverage > 1,
+        time_in_force=TimeInForce.GTC,
+        expires_at_us=None,
+        attempt=0,
+        created_at_us=now_us,
+    )
+    return Order(
+        intent=intent,
+        status=OrderStatus.FILLED,
+        volume_base=fill.volume_base,
+        trigger_price_quote=None,
+        filled_base=fill.volume_base,
+        filled_cost_quote=fill.volume_base * fill.price_quote,
+        fees_quote=fill.fee_quote,
+        external_id=fill.external_order_id,
+        opened_at_us=fill.at_us,
+        first_fill_at_us=fill.at_us,
+        updated_at_us=fill.at_us,
+        ended_at_us=fill.at_us,
+        reason="liquidated by the exchange" if fill.is_liquidation else "closed outside the engine",
     )
 
 

@@ -15,6 +15,7 @@ import attrs
 from messages.base import ExternalOrderId, OrderId
 from messages.orders import TERMINAL, Fill, Order, OrderIntent, OrderStatus
 
+ZERO = Decimal(0)
 PENDING = OrderStatus.PENDING
 OPEN = OrderStatus.OPEN
 PARTIALLY_FILLED = OrderStatus.PARTIALLY_FILLED
@@ -147,12 +148,16 @@ class OverfillError(Exception):
     """The exchange filled more than was asked for. Nothing about this order can be trusted any more."""
 
 
-def apply_fill(order: Order, fill: Fill) -> Order:
-    """Return the order with the fill in it. The status follows the table, so a terminal one stays."""
+def apply_fill(order: Order, fill: Fill, asked_base: Decimal = ZERO) -> Order:
+    """Return the order with the fill in it. The status follows the table, so a terminal one stays.
+
+    `asked_base` is the volume of an amend whose answer is still out: the exchange may have it already.
+    """
     filled_base = order.filled_base + fill.volume_base
-    if filled_base > max(order.volume_base, order.intent.volume_base):
+    whole_base = max(order.volume_base, asked_base)
+    if filled_base > max(whole_base, order.intent.volume_base):
         raise OverfillError(f"order {order.id} of {order.volume_base} is filled {filled_base} by {fill.trade_id}")
-    wholly = filled_base >= order.volume_base
+    wholly = filled_base >= whole_base
     status = TRANSITIONS[order.status, Happening.FILLED_WHOLLY if wholly else Happening.FILLED_IN_PART]
     ends_now = status in TERMINAL and order.ended_at_us is None
     return attrs.evolve(
@@ -166,6 +171,17 @@ def apply_fill(order: Order, fill: Fill) -> Order:
         first_fill_at_us=fill.at_us if order.first_fill_at_us is None else order.first_fill_at_us,
         updated_at_us=fill.at_us,
         ended_at_us=fill.at_us if ends_now else order.ended_at_us,
+    )
+
+
+def completed(order: Order, now_us: int) -> Order:
+    """Return the order as wholly filled, because the exchange says that nothing of it is left."""
+    return attrs.evolve(
+        order,
+        status=TRANSITIONS[order.status, Happening.FILLED_WHOLLY],
+        volume_base=order.filled_base,
+        updated_at_us=now_us,
+        ended_at_us=now_us if order.ended_at_us is None else order.ended_at_us,
     )
 
 

@@ -24,6 +24,11 @@ def order_placed(order: Order) -> PublicEvent:
     return _order_event("order_placed", order, EventPriority.NORMAL)
 
 
+def order_filled(order: Order) -> PublicEvent:
+    """Nothing of the order is left, by the exchange's word alone: its last fill said that a part was."""
+    return _order_event("order_filled", order, EventPriority.NORMAL)
+
+
 def order_ended(order: Order) -> PublicEvent:
     """The order is over without being filled wholly. Losing a protective order is no small thing."""
     failed = order.status is OrderStatus.ERROR

@@ -6,7 +6,7 @@ Read in order: problems(), price_problems(), then how a request is written down 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -30,9 +30,10 @@ def problems(proposal: TradeProposal, instruments: Mapping[Symbol, Instrument]) 
     if instrument is None:
         known = ", ".join(sorted(instruments))
         found.append(("UNKNOWN_SYMBOL", f"symbol {proposal.symbol} is not configured; known: {known}"))
-    for name, value in _amounts(proposal):
-        if not value.is_finite() or value <= 0 or value > MAGNITUDE_MAX:
-            found.append(("BAD_VALUE", f"{name} is {value}; it must be above 0 and at most {MAGNITUDE_MAX:E}"))
+    found += amount_problems(_amounts(proposal))
+    limit = proposal.entry_price_quote
+    if instrument and limit is not None and limit.is_finite() and 0 < limit < instrument.price_tick_quote:
+        found.append(("BAD_VALUE", f"entry_price {limit} is below one tick of {instrument.price_tick_quote}"))
     if proposal.order_type not in ENTRY_TYPES:
         found.append(("BAD_VALUE", f"order_type {proposal.order_type.value} cannot enter; use market or limit"))
     if (proposal.order_type is OrderType.LIMIT) and proposal.entry_price_quote is None:
@@ -46,6 +47,15 @@ def problems(proposal: TradeProposal, instruments: Mapping[Symbol, Instrument]) 
     if confidence is not None and not (confidence.is_finite() and 0 <= confidence <= 1):
         found.append(("BAD_VALUE", f"confidence is {confidence}; it must be from 0 to 1"))
     return tuple(found)
+
+
+def amount_problems(amounts: Iterable[tuple[str, Decimal]]) -> list[Problem]:
+    """Return which of the named amounts is no amount of money or no price."""
+    return [
+        ("BAD_VALUE", f"{name} is {value}; it must be above 0 and at most {MAGNITUDE_MAX:E}")
+        for name, value in amounts
+        if not value.is_finite() or value <= 0 or value > MAGNITUDE_MAX
+    ]
 
 
 def _amounts(proposal: TradeProposal) -> list[tuple[str, Decimal]]:

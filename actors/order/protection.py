@@ -57,16 +57,19 @@ class CloseNow:
 Step = Place | Amend | Withdraw | CloseNow
 
 
-def plan(trade: Trade, instrument: Instrument) -> tuple[Step, ...]:
-    """Return the steps that are missing between the trade as it is and as it should be."""
+def plan(trade: Trade, instrument: Instrument, *, is_alone: bool) -> tuple[Step, ...]:
+    """Return the steps that are missing between the trade as it is and as it should be.
+
+    `is_alone`: no other trade holds anything of the symbol, so reduce-only guards this one and not their sum.
+    """
     position = trade.position
     if position is None:
         return ()
     if position.is_over or position.volume_base == 0:
         return tuple(Withdraw(leg) for leg in trade.live_legs if not leg.is_withdrawn)
     if trade.closing is not None:
-        return _closing_steps(trade, position, instrument)
-    if trade.is_delayed or is_dust(position.volume_base, instrument):
+        return _closing_steps(trade, position, instrument, is_alone=is_alone)
+    if trade.is_delayed or is_dust(position.volume_base, trade.last_price_quote, instrument):
         return ()
     return (*_stop_steps(trade, position, instrument), *_target_steps(trade, position, instrument))
 
@@ -84,29 +87,29 @@ def is_passed(position: Position, role: OrderRole, level_quote: Decimal, price_q
     return price_quote <= level_quote if fires_below else price_quote >= level_quote
 
 
-def _closing_steps(trade: Trade, position: Position, instrument: Instrument) -> tuple[Step, ...]:
+def _closing_steps(trade: Trade, position: Position, instrument: Instrument, *, is_alone: bool) -> tuple[Step, ...]:
     """Clear the way, then go: no exit leaves while another order could still sell the same coins."""
     in_the_way = [trade.live(role) for role in (OrderRole.ENTRY, *PROTECTIVE)]
     legs = [leg for leg in in_the_way if leg is not None]
     steps: tuple[Step, ...] = tuple(Withdraw(leg) for leg in legs if not leg.is_withdrawn)
-    if any(_blocks_exit(leg, position) for leg in legs):
+    if any(_blocks_exit(leg, position, is_alone=is_alone) for leg in legs):
         return steps
     if trade.live(OrderRole.EXIT) is None and OrderRole.EXIT not in trade.waiting:
-        if is_dust(position.volume_base, instrument):
+        if is_dust(position.volume_base, trade.last_price_quote, instrument):
             return steps
         return (*steps, Place(OrderRole.EXIT, position.volume_base, None))
     return steps
 
 
-def _blocks_exit(leg: Tracked, position: Position) -> bool:
+def _blocks_exit(leg: Tracked, position: Position, *, is_alone: bool) -> bool:
     """Say whether an exit must wait for this order.
 
-    On margin every exit is reduce-only, so an order of unknown outcome cannot sell more than is held;
-    on cash spot nothing guards us, so its fate is waited for.
+    On margin every exit is reduce-only, so beside an order of unknown outcome it cannot sell more than is held;
+    but that guards the sum of a symbol's positions, and on cash spot nothing guards us: there its fate is waited for.
     """
     if leg.order.intent.role is OrderRole.ENTRY:
         return False
-    return not (leg.phase is Phase.SETTLING and position.leverage > 1)
+    return not (leg.phase is Phase.SETTLING and position.leverage > 1 and is_alone)
 
 
 def _stop_steps(trade: Trade, position: Position, instrument: Instrument) -> tuple[Step, ...]:

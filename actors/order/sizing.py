@@ -34,9 +34,11 @@ def size_problem(volume_base: Decimal, price_quote: Decimal, instrument: Instrum
     return None
 
 
-def is_dust(volume_base: Decimal, instrument: Instrument) -> bool:
-    """Say whether a remainder is too small for any order."""
-    return volume_base < instrument.volume_min_base
+def is_dust(volume_base: Decimal, price_quote: Decimal, instrument: Instrument) -> bool:
+    """Say whether a remainder is too small for any order; a price that nobody has heard (0) excuses nothing."""
+    if volume_base < instrument.volume_min_base:
+        return True
+    return price_quote > 0 and volume_base * price_quote < instrument.notional_min_quote
 
 
 def slippage_limit_quote(

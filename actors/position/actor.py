@@ -304,9 +304,12 @@ class PositionActor(TypedActor):
         """Start from what the journal remembers."""
         self._portfolio = Portfolio(
             history_max=self._settings.history_max,
-            positions=state.positions,
+            positions=[position for position in state.positions if not position.is_over],
             realised_by_quote=state.realised_by_quote,
         )
+        for position in state.positions:
+            if position.is_over:
+                self._portfolio.remember(position)
         for trade_id in state.fill_ids:
             self._is_booked(trade_id)
         for position in self._portfolio.open_positions:

@@ -121,6 +121,11 @@ class Portfolio:
         self._take_out(position.id)
         self._take_in(position)
 
+    def remember(self, position: Position) -> None:
+        """Take up a position that was over before the start: its result is among the sums already."""
+        self._over[position.id] = position
+        self.closed += 1
+
     def relabel(self, position: Position) -> None:
         """Take this value of an open position, of which no volume, cost or fee has changed."""
         self._open[position.id] = position

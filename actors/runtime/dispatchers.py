@@ -78,24 +78,32 @@ class SharedInbox:
         self._dispatcher = dispatcher
         self._pending: dict[str, Message] = {}
         self.items: deque[Any] = deque()
+        """What waits; of conflated messages the key, except for one that found nobody waiting: it stands itself."""
         self.scheduled = False
         self.actor = actor
 
     def post(self, message: Message) -> None:
         """Queue a message said on the loop."""
-        if message.conflates:
-            key = message.conflation_key()
-            earlier = self._pending.get(key)
-            if earlier is not None:
-                self._pending[key] = _merge(earlier, message)
-                return
-            self._pending[key] = message
-            self.items.append(key)
+        items = self.items
+        if items and message.conflates:
+            self._conflate(message, message.conflation_key())
         else:
-            self.items.append(message)
+            items.append(message)
         if not self.scheduled:
             self.scheduled = True
             self._dispatcher.schedule(self)
+
+    def _conflate(self, message: Message, key: str) -> None:
+        """Queue a message that does not stand alone: with an unread one of its key it becomes one."""
+        items = self.items
+        first = items[0]
+        if type(first) is type(message) and first.conflation_key() == key:
+            items[0] = _merge(first, message)
+            return
+        earlier = self._pending.get(key)
+        if earlier is None:
+            items.append(key)
+        self._pending[key] = message if earlier is None else _merge(earlier, message)
 
     def take(self) -> Any:
         """Return the next item; for conflated messages, all that was said since the last one."""
@@ -207,14 +215,19 @@ class SharedDispatcher:
     def _read(self, inbox: SharedInbox) -> int:
         """Let one actor handle what waits for it now. Returns how many messages that was."""
         actor = inbox.actor
-        waiting = len(inbox.items)
-        if actor.actor_stopped.is_set():
-            actor._actor_loop_teardown()  # Whoever asked it in the meantime is told that it is dead.
-            return waiting
-        actor.statistics.depth_max = max(actor.statistics.depth_max, waiting)
+        items = inbox.items
+        waiting = len(items)
+        statistics = actor.statistics
+        if waiting > statistics.depth_max:  # noqa: PLR1730 - A call of max() for every message is dear.
+            statistics.depth_max = waiting
+        is_stopped = actor.actor_stopped.is_set
         handle = actor.handle
+        take = inbox.take
         for _ in range(waiting):
-            item = inbox.take()
+            if is_stopped():
+                actor._actor_loop_teardown()  # Whoever asked it in the meantime is told that it is dead.
+                return waiting
+            item = take()
             try:
                 if type(item) is Envelope:
                     self._answer(actor, item)
@@ -223,9 +236,6 @@ class SharedDispatcher:
             except Exception:  # noqa: BLE001 - pykka's contract: what is unexpected stops the actor, and is told.
                 actor._handle_failure(*sys.exc_info())
                 actor.on_failure(*sys.exc_info())
-            if actor.actor_stopped.is_set():
-                actor._actor_loop_teardown()
-                return waiting
         return waiting
 
     def _answer(self, actor: TypedActor, envelope: Envelope[Any]) -> None:
@@ -254,8 +264,14 @@ class SharedDispatcher:
             self._io.append((task, deliver))
             return
         self._free_io.add(task)
-        task.add_done_callback(self._free_io.discard)
-        task.add_done_callback(deliver)
+
+        def finish(task: asyncio.Task[T]) -> None:
+            self._free_io.discard(task)
+            deliver(task)
+            if not self._draining:
+                self.drain(MESSAGES_PER_TURN)  # Now: a turn of the loop later the order would leave later.
+
+        task.add_done_callback(finish)
 
     def settle(self) -> bool:
         """Drain; say whether no I/O is under way."""
@@ -269,7 +285,10 @@ class SharedDispatcher:
             self.drain()
             if self._io:
                 task, deliver = self._io[0]
-                await asyncio.wait((task,))
+                if not task.done():
+                    await asyncio.sleep(0)  # In a simulation the answer is there at once.
+                if not task.done():
+                    await asyncio.wait((task,))
                 self._io.popleft()
                 deliver(task)
             elif self._free_io:

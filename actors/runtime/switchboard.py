@@ -50,6 +50,7 @@ def check_wiring(declarations: Iterable[Declaration], spoken_outside: frozenset[
 
 
 Post = Callable[[Message], None]
+_lazy_logger = logger.opt(lazy=True)
 
 
 class Switchboard:
@@ -57,9 +58,9 @@ class Switchboard:
 
     def __init__(self) -> None:
         self._ids = count(1)
-        self._routes: dict[type[Message], tuple[Post, ...]] = {}
+        self._routes: dict[type[Message], tuple[str | None, tuple[Post, ...]]] = {}
+        """For each type: the level of its log line, and the inboxes."""
         self._posts: dict[str, Post] = {}
-        self._levels: dict[type[Message], str | None] = {}
         self._taps: tuple[Callable[[Message], None], ...] = ()
         self.routed = 0
 
@@ -70,25 +71,24 @@ class Switchboard:
         for role, actor in actors.items():
             for kind in sorted(actor.accepts, key=lambda kind: kind.__name__):
                 routes.setdefault(kind, []).append(self._posts[role])
-        self._routes = {kind: tuple(posts) for kind, posts in routes.items()}
-        self._levels = {kind: kind.log_level for kind in routes}
+        self._routes = {kind: (kind.log_level, tuple(posts)) for kind, posts in routes.items()}
 
     def route(self, message: Message, caused_by: int, proposal_id: ProposalId | None) -> None:
         """Stamp the message, log it once if it matters, and put it into every inbox that wants it."""
-        kind = type(message)
-        stamp(message, next(self._ids), caused_by, proposal_id)
-        self.routed += 1
-        if self._levels.get(kind) is not None:
-            self._log(message)
+        level, posts = self._routes[type(message)]
+        self.routed = number = next(self._ids)
+        stamp(message, number, caused_by, proposal_id)
+        if level is not None:
+            _log(message, level)
         for tap in self._taps:
             tap(message)
-        for post in self._routes[kind]:
+        for post in posts:
             post(message)
 
     def deliver(self, actor: TypedActor, message: Message, caused_by: int, proposal_id: ProposalId | None) -> None:
         """Put a message into one actor's own inbox: a timer's, or the result of its I/O."""
-        stamp(message, next(self._ids), caused_by, proposal_id)
-        self.routed += 1
+        self.routed = number = next(self._ids)
+        stamp(message, number, caused_by, proposal_id)
         for tap in self._taps:
             tap(message)
         post = self._posts.get(actor.role)
@@ -103,9 +103,9 @@ class Switchboard:
         """Stop showing messages to `listener`."""
         self._taps = tuple(tap for tap in self._taps if tap != listener)  # Bound methods are equal, never identical.
 
-    def _log(self, message: Message) -> None:
-        level = type(message).log_level
-        if level is not None:
-            logger.bind(
-                correlation_id=message.proposal_id or "-", message_id=message.id, caused_by=message.caused_by
-            ).log(level, "{}", message_as_text(message))
+
+def _log(message: Message, level: str) -> None:
+    """Write the message's one line. It is put into words only if somebody reads lines of this level."""
+    _lazy_logger.bind(
+        correlation_id=message.proposal_id or "-", message_id=message.id, caused_by=message.caused_by
+    ).log(level, "{}", lambda: message_as_text(message))

@@ -134,7 +134,7 @@ def _allocated_outside_the_mock() -> int:
 async def _open(stage: Stage, positions: int) -> None:
     """Open positions by trades, then let every timer that belongs to placing fire."""
     for _ in range(positions):
-        stage.hand_in(stage.proposal(stop=STOP, target=TARGET, leverage=2))
+        stage.hand_in(stage.proposal(stop=STOP, target=TARGET))
         await stage.engine.until_quiet()
     until_us = stage.clock.now_us() + AFTER_S * MICROSECONDS
     timers = stage.engine.timers

@@ -17,8 +17,6 @@ FLAT_MAX = 1.25
 STOP, TARGET = Decimal(90_000), Decimal(110_000)
 FAR_TARGET = Decimal(200_000)
 ACTIVATES = Decimal(101_500)
-LEVERAGE = 2
-"""On margin: the exchange looks at the margin level at every tick as well."""
 TICKS = 5_000
 ROUNDS = 9
 
@@ -61,12 +59,15 @@ async def measure(options: Options) -> Outcome:
 
 
 async def _open(stage: Stage, positions: int, target: Decimal, *, trailing: bool) -> None:
-    """Open positions as a strategy does; the stops differ, so that every level is one of its own."""
+    """Open positions as a strategy does, with stops at many levels.
+
+    They are on margin, so the mock exchange looks at the margin level at every tick as well.
+    """
     gc.disable()  # What is set up is not what is measured.
     try:
         for number in range(positions):
             stop = STOP - Decimal(number % 10_000) / 10
-            stage.hand_in(stage.proposal(stop=stop, target=target, leverage=LEVERAGE, trailing=trailing))
+            stage.hand_in(stage.proposal(stop=stop, target=target, trailing=trailing))
             await stage.engine.until_quiet()
     finally:
         gc.enable()

@@ -39,6 +39,7 @@ from persistence.protocol import Journal
 START_US = 1_750_000_000 * MICROSECONDS
 SYMBOL = Symbol("BTC/USDT")
 PRICE = Decimal(100_000)
+LEVERAGE = 2
 ENDLESS = 10**9
 BALANCES = {Currency("USDT"): Decimal(10) ** 12, Currency("BTC"): Decimal(0)}
 
@@ -133,10 +134,9 @@ class Stage:
         *,
         stop: Decimal | None = None,
         target: Decimal | None = None,
-        leverage: int = 1,
         trailing: bool = False,
     ) -> ExecuteTrade:
-        """Return a market buy of about 500 USDT with stop and target."""
+        """Return a market buy for 500 USDT on margin, where stop and target both rest on the exchange."""
         return ExecuteTrade(
             proposal=TradeProposal(
                 id=ProposalId(self._new_id()),
@@ -147,7 +147,7 @@ class Stage:
                 order_type=OrderType.MARKET,
                 stop_loss_quote=stop,
                 take_profit_quote=target,
-                leverage=leverage,
+                leverage=LEVERAGE,
                 trailing=trailing,
             )
         )

@@ -9,7 +9,7 @@ import json
 import random
 import uuid
 from bisect import bisect_right
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -173,8 +173,10 @@ def a_busy_script(recording: Recording, *, trades: int, seed: int = 7, width: De
             fields["trailing"] = True
         trade_id = script.trade(at_s, recording.symbol, side, **fields)
         # What is far away or trails may take its time; the rest makes room soon.
+        wait_s = step_s * (8 if kind == 4 or (kind == 3 and number % 2) else Decimal("1.8"))
+        until_s = min(at_s + wait_s, recording.times_s[-1]).quantize(MICROSECOND, ROUND_DOWN)
         if kind == 3:
-            script.cancel(at_s + (step_s * (8 if number % 2 else Decimal("0.5"))).quantize(MICROSECOND), trade_id)
+            script.cancel(until_s, trade_id)
         else:
-            script.close(at_s + (step_s * (8 if kind == 4 else Decimal("1.8"))).quantize(MICROSECOND), trade_id)
+            script.close(until_s, trade_id)
     return script

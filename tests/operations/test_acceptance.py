@@ -22,6 +22,7 @@ from tests.operations.command import (
     read_report,
 )
 from tests.operations.recordings import Recording, a_busy_script, bars, read_recording, time_and_sales
+from tests.operations.sums import assert_equal_to_sums, assert_nothing_twice, assert_same_orders
 
 REAL = ROOT.parent / "shared" / "data"
 FAR = Decimal("0.012")
@@ -42,17 +43,6 @@ REASONS = {
     "protection_failed",
 }
 
-FROM_FILLS = """
-SELECT symbol, sum(CASE side WHEN 'sell' THEN 1 ELSE -1 END * price * volume - fee) AS cash,
-       sum(CASE side WHEN 'buy' THEN volume ELSE -volume END) AS held
-FROM fills GROUP BY symbol
-"""
-EXCHANGE = """
-SELECT kind, key, (body::jsonb ->> 'amount')::numeric AS amount, (body::jsonb ->> 'volume_base')::numeric AS volume,
-       (body::jsonb ->> 'price_quote')::numeric AS price, body::jsonb ->> 'side' AS side,
-       body::jsonb ->> 'symbol' AS symbol
-FROM paper_documents WHERE kind IN ('balance', 'lot')
-"""
 VARIETY = """
 SELECT count(DISTINCT side) AS sides, count(DISTINCT leverage) AS leverages,
        count(*) FILTER (WHERE is_trailing) AS trailing
@@ -80,19 +70,9 @@ def replay(
 ) -> dict[str, Any]:
     """Replay it and return the report."""
     report = log.with_name(f"{state.name}.json")
-    done(
-        *(
-            "--prices",
-            *(recording.word for recording in recordings),
-            "--proposals",
-            proposals,
-            "--state",
-            state,
-            "--until-prices-end",
-        ),
-        *("--speed", "max", "--report", report, "--log-level", "WARNING", *more),
-        log=log,
-    )
+    words = ("--proposals", proposals, "--state", state, "--until-prices-end", "--speed", "max", "--report", report)
+    prices = [recording.word for recording in recordings]
+    done("--prices", *prices, *words, "--log-level", "WARNING", *more, log=log)
     return read_report(report)
 
 
@@ -109,21 +89,6 @@ def assert_complete(report: dict[str, Any]) -> None:
     for name in COUNTS:
         assert all(type(number) is int for number in report[name].values())
     assert set(report["by_reason"]) <= REASONS
-
-
-def assert_equal_to_sums(where: Where, recordings: Sequence[Recording], report: dict[str, Any]) -> None:
-    """What the report says was earned is what our fills have moved, and what the exchange's own books say."""
-    last = {recording.symbol: recording.last for recording in recordings}
-    fills, exchange = look(where, FROM_FILLS, EXCHANGE)
-    earned = sum(row["cash"] + row["held"] * last[row["symbol"]] for row in fills)
-    assert Decimal(report["net_pnl"]) + Decimal(report["unrealised_pnl"]) == earned
-
-    worth = {symbol.split("/")[0]: price for symbol, price in last.items()} | {"USD": Decimal(1), "USDT": Decimal(1)}
-    equity = sum((row["amount"] * worth[row["key"]] for row in exchange if row["kind"] == "balance"), Decimal(0))
-    for lot in (row for row in exchange if row["kind"] == "lot"):
-        sign = 1 if lot["side"] == "buy" else -1
-        equity += sign * lot["volume"] * (last[lot["symbol"]] - lot["price"])
-    assert Decimal(report["equity_end"]) == equity
 
 
 def assert_busy(where: Where, report: dict[str, Any], *, trailing: bool = True) -> None:
@@ -162,6 +127,8 @@ def test_bars_twice_to_the_last_digit_and_row(
     assert first["ticks"] == 4 * (len(recording.times_s) + len(beside.times_s))
     assert first["orders_expired"] > 0
     assert first["by_reason"]["holding_limit"] > 0
+    assert_nothing_twice(Where(state))
+    assert_same_orders(Where(state))
     assert apart_from_wall_time(first) == apart_from_wall_time(second)
     assert dump(Where(state)) == dump(Where(second_state))
 
@@ -186,6 +153,8 @@ def test_trades_twice_to_the_last_digit_and_row(
     assert first["ticks"] == 4_000
     assert first["orders_expired"] > 0
     assert "trailing_stop" in first["by_reason"]
+    assert_nothing_twice(Where(state))
+    assert_same_orders(Where(state))
     assert apart_from_wall_time(first) == apart_from_wall_time(second)
     assert dump(Where(state)) == dump(Where(second_state))
 
@@ -209,5 +178,7 @@ def test_krakens_own_recordings(
     assert_sound(first)
     assert_busy(Where(state), first)
     assert_equal_to_sums(Where(state), [recording], first)
+    assert_nothing_twice(Where(state))
+    assert_same_orders(Where(state))
     assert apart_from_wall_time(first) == apart_from_wall_time(second)
     assert dump(Where(state)) == dump(Where(second_state))

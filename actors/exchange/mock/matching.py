@@ -167,7 +167,15 @@ class Matcher:
         self.account.release(order)
         self.history.end(order, status, reason, now_us)
         if status is not OrderStatus.FILLED:
-            self.said.append(OrderEnded(order_id=order.order_id, status=status, reason=reason, at_us=now_us))
+            self.said.append(
+                OrderEnded(
+                    order_id=order.order_id,
+                    status=status,
+                    reason=reason,
+                    at_us=now_us,
+                    filled_base=order.filled_base,
+                )
+            )
 
     def listen(self) -> list[Event]:
         """Return a fresh list that takes up what is said from now on."""

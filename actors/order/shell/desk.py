@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from actors.order import outbox
 from actors.order.book import OrderBook, Tracked, Trade
 from actors.order.lifecycle import Happening
+from actors.order.sizing import is_dust
 from actors.order.timers import (
     PollDue,
 )
@@ -20,13 +21,15 @@ from actors.runtime.clock import MICROSECONDS
 from actors.runtime.ports import Ports
 from actors.runtime.typed_actor import TypedActor
 from config.settings import OrderSettings
-from messages.base import NO_TRADE, OrderId, ProposalId, Symbol
+from messages.base import NO_TRADE, OrderId, ProposalId, Symbol, TradeId
 from messages.journal import (
     RecordAlert,
 )
+from messages.lifecycle import OrdersReconciled
 from messages.market import Instrument
 from messages.permits import CallKind, CallPriority, RequestPermit
 from messages.trades import (
+    ChangeProtection,
     ExecuteTrade,
     TradeProposal,
 )
@@ -57,6 +60,9 @@ class OrderDesk(TypedActor):
         self._repaired = 0
         self._is_poll_set = False
         self._poll_cursor: str | None = None
+        self._foreign_fills: OrderedDict[TradeId, None] = OrderedDict()
+        self._repricing: set[ProposalId] = set()
+        self._changes: dict[ProposalId, deque[ChangeProtection]] = {}
 
     def _of(self, proposal: TradeProposal) -> Instrument:
         return self._instruments[proposal.symbol]
@@ -72,10 +78,24 @@ class OrderDesk(TypedActor):
             tracked.order.intent.proposal_id,
         )
 
-    def _look_up(self, tracked: Tracked | None) -> None:
-        if tracked is None or not tracked.is_live:
-            return
+    def _look_up(self, tracked: Tracked) -> None:
         self._ask_permit(tracked, CallKind.LOOK_UP, CallPriority.QUERY)
+
+    def _note_reconciled(self, order_id: OrderId | None) -> None:
+        """Say so once every order of the journal has been asked about, or has ended meanwhile."""
+        if order_id is not None:
+            if order_id not in self._to_reconcile:
+                return
+            self._to_reconcile.discard(order_id)
+            self._reconciled += 1
+        if not self._to_reconcile and not self._is_ready:
+            self.emit(OrdersReconciled(orders=self._reconciled, repaired=self._repaired))
+            self._set_poll()
+
+    def _is_dust(self, trade: Trade) -> bool:
+        """Say whether what the trade holds is too small for any order."""
+        held_base = trade.held_base
+        return bool(held_base) and is_dust(held_base, trade.last_price_quote, self._of(trade.proposal))
 
     def _alert(self, kind: str, trade: Trade, reason: str) -> None:
         event = outbox.alert(kind, trade.id, self.now_us, symbol=trade.proposal.symbol, reason=reason)

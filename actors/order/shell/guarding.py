@@ -5,15 +5,16 @@ What is missing is found by `plan` (protection.py); here the steps are taken, ag
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import assert_never
 
 from actors.order import outbox
 from actors.order.book import Phase, Tracked, Trade
 from actors.order.lifecycle import Happening, advance
+from actors.order.proposals import price_problems
 from actors.order.protection import Amend, CloseNow, Place, Withdraw, covers, plan
 from actors.order.retry import backoff_us
 from actors.order.shell.sending import Sending
-from actors.order.sizing import is_dust as is_dust_volume
 from actors.order.timers import (
     GraceOver,
     ProtectionDue,
@@ -25,6 +26,7 @@ from messages.base import OrderId, ProposalId
 from messages.journal import (
     RecordOrder,
 )
+from messages.market import GetPrice
 from messages.orders import (
     Order,
     OrderRole,
@@ -58,17 +60,20 @@ class Guarding(Sending):
         if message.last_price_quote:
             trade.last_price_quote = message.last_price_quote
         if position.is_over:
-            trade.closing = None
-        elif is_new and self._settings.protection_delay_ms:
-            trade.is_delayed = True
-            self.after(self._settings.protection_delay_ms * 1000, ProtectionDue(trade_id=trade.id), trade.id)
+            trade.closing = trade.bare_since_us = None
+        else:
+            trade.is_released = False  # Risk has heard of it as well, and holds a slot for it.
+            if is_new and self._settings.protection_delay_ms:
+                trade.is_delayed = True
+                self.after(self._settings.protection_delay_ms * 1000, ProtectionDue(trade_id=trade.id), trade.id)
         if trade.close_when_held is not None:
             self._close(trade, trade.close_when_held)
         self._align(trade)
 
     def _align(self, trade: Trade) -> None:
         """Take every step between the trade as it is and as it should be."""
-        for step in plan(trade, self._of(trade.proposal)):
+        is_alone = trade.closing is None or self._book.is_alone(trade)
+        for step in plan(trade, self._of(trade.proposal), is_alone=is_alone):
             match step:
                 case Place():
                     self._record_intent(trade, self._exit(trade, step))
@@ -87,11 +92,11 @@ class Guarding(Sending):
 
     def _name_dust(self, trade: Trade) -> None:
         """Say once that what is left is too small for any order, and give its slot back: nobody can act on it."""
-        is_dust = bool(trade.held_base) and is_dust_volume(trade.held_base, self._of(trade.proposal))
-        if not is_dust or trade.live(OrderRole.ENTRY) is not None or trade.is_dust_named:
+        if trade.live(OrderRole.ENTRY) is not None or not self._is_dust(trade):
             return
-        trade.is_dust_named = True
-        self._alert("dust_left", trade, f"{trade.held_base} is below the smallest order")
+        if not trade.is_dust_named:
+            trade.is_dust_named = True
+            self._alert("dust_left", trade, f"{trade.held_base} is below the smallest order")
         if not trade.is_released:
             trade.is_released = True
             self.emit(TradeEnded(trade_id=trade.id), trade.id)
@@ -127,7 +132,7 @@ class Guarding(Sending):
 
     def _close(self, trade: Trade | None, reason: CloseReason) -> None:
         """Begin to get out; every further reason is late."""
-        if trade is None or trade.closing is not None or trade.is_dust_named or not trade.held_base:
+        if trade is None or trade.closing is not None or not trade.held_base or self._is_dust(trade):
             return
         trade.closing = reason
         if reason in (CloseReason.PROTECTION_FAILED, CloseReason.BREAKER):
@@ -139,17 +144,21 @@ class Guarding(Sending):
         self, tracked: Tracked, happening: Happening, reason: str, *, may_retry: bool = True, at_us: int | None = None
     ) -> None:
         """End an order other than by its last fill, keep it, and see what the trade needs now."""
-        order = advance(tracked.order, happening, at_us or self.now_us, reason=reason)
-        tracked.order = order
-        trade = tracked.trade
-        self.emit(RecordOrder(order=order, events=(outbox.order_ended(order),)), order.intent.proposal_id)
+        before, trade = tracked.order, tracked.trade
+        order = tracked.order = advance(before, happening, at_us or self.now_us, reason=reason)
+        if order.status is not before.status:
+            self.emit(RecordOrder(order=order, events=(outbox.order_ended(order),)), order.intent.proposal_id)
         self._book.retire(tracked)
-        if happening in (Happening.REFUSED, Happening.PROVEN_ABSENT):
+        if happening in (Happening.REFUSED, Happening.PROVEN_ABSENT) and not tracked.is_withdrawn:
             self._after_failure(trade, order, may_retry=may_retry)
         self._align(trade)
+        self._note_reconciled(order.id)
 
     def _after_failure(self, trade: Trade, order: Order, *, may_retry: bool) -> None:
+        """Try again where that may help; a position that is over needs nothing any more."""
         role = order.intent.role
+        if role is not OrderRole.ENTRY and not trade.held_base:
+            return
         if role is OrderRole.ENTRY:
             attempts_left = order.intent.attempt <= self._settings.retries_max
             if may_retry and attempts_left and not trade.is_withdrawn and not self._is_stopping:
@@ -166,12 +175,20 @@ class Guarding(Sending):
         trade.waiting.add(role)
         wait_us = backoff_us(failures, self._settings.retry_first_ms, self._settings.retry_longest_ms)
         self.after(wait_us, RetryDue(trade_id=trade.id, role=role), trade.id)
-        if role in (OrderRole.STOP, OrderRole.EXIT) and not trade.is_alerted:
-            trade.is_alerted = True
-            self._alert("protection_failing" if role is OrderRole.STOP else "exit_failing", trade, reason)
-            if role is OrderRole.STOP:
-                grace_us = self._settings.protection_grace_s * MICROSECONDS
-                self.after(grace_us, GraceOver(trade_id=trade.id), trade.id)
+        if role is OrderRole.STOP:
+            self._watch_bare(trade, reason)
+        elif role is OrderRole.EXIT and not trade.is_exit_alerted:
+            trade.is_exit_alerted = True
+            self._alert("exit_failing", trade, reason)
+
+    def _watch_bare(self, trade: Trade, reason: str) -> None:
+        """The stop is not where it should be: the local watch has it, a person is told, and the grace begins."""
+        if not trade.held_base or trade.closing is not None or trade.bare_since_us is not None:
+            return
+        trade.bare_since_us = self.now_us
+        self._alert("protection_failing", trade, reason)
+        grace_us = self._settings.protection_grace_s * MICROSECONDS
+        self.after(grace_us, GraceOver(trade_id=trade.id), trade.id)
 
     def _retry(self, message: RetryDue) -> None:
         trade = self._book.trades.get(message.trade_id)
@@ -186,13 +203,26 @@ class Guarding(Sending):
         elif trade.is_withdrawn or self._is_stopping:
             self._finish(trade)
         else:
-            earlier = leg.order.intent
-            intent = self._entry(trade, earlier.reference_price_quote, attempt=earlier.attempt + 1)
-            self._record_intent(trade, intent)
+            trade.waiting.add(OrderRole.ENTRY)  # Until it is known what it costs now.
+            self._repricing.add(trade.id)
+            self.emit(GetPrice(symbol=trade.proposal.symbol, wanted_for=trade.id), trade.id)
+
+    def _enter_again(self, trade_id: ProposalId, price_quote: Decimal | None) -> None:
+        """Make the next attempt at the present price, unless that has left the trade behind."""
+        self._repricing.discard(trade_id)
+        trade = self._book.trades.get(trade_id)
+        if trade is None:
+            return
+        trade.waiting.discard(OrderRole.ENTRY)
+        entry = trade.legs[OrderRole.ENTRY]
+        if price_quote is None or trade.is_withdrawn or price_problems(trade.proposal, price_quote):
+            self._finish(trade)
+            return
+        self._record_intent(trade, self._entry(trade, price_quote, attempt=entry.order.intent.attempt + 1))
 
     def _protected(self, tracked: Tracked, at_us: int) -> None:
         trade = tracked.trade
-        trade.is_alerted = False
+        trade.bare_since_us = None
         trade.failures.pop(OrderRole.STOP, None)
         self.emit(ConfirmProtection(position_id=trade.position_id, at_us=at_us), trade.id)
 
@@ -205,8 +235,10 @@ class Guarding(Sending):
     def _end_grace(self, trade_id: ProposalId) -> None:
         """Bare for too long: being out is better than being exposed."""
         trade = self._book.trades.get(trade_id)
-        if trade is None or not trade.failures.get(OrderRole.STOP) or not trade.held_base:
+        if trade is None or trade.bare_since_us is None or not trade.held_base:
             return
+        if self.now_us < trade.bare_since_us + self._settings.protection_grace_s * MICROSECONDS:
+            return  # Of an earlier failure, which was made good.
         stop = trade.live(OrderRole.STOP)
         if stop is None or stop.phase is not Phase.RESTING:
             self._close(trade, CloseReason.PROTECTION_FAILED)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from decimal import Decimal
 
 from actors.order import outbox
 from actors.order.book import Trade
-from actors.order.proposals import level_problems, price_problems, problems, request_row
+from actors.order.proposals import amount_problems, level_problems, price_problems, problems, request_row
 from actors.order.shell.settling import Settling
 from actors.order.sizing import size_problem
 from messages.base import PositionId, ProposalId
@@ -46,13 +47,14 @@ class Requests(Settling):
         proposal = message.proposal
         if proposal.id in self._requests:
             return
+        if self._is_stopping:
+            self._remember(proposal.id)
+            self._reject(proposal, ("ENGINE_STOPPING",), ("the engine takes no new trades while it stops",))
+            return
         if not self._is_ready or self._settling.get(proposal.symbol):
             self._hold(message)
             return
         self._remember(proposal.id)
-        if self._is_stopping:
-            self._reject(proposal, ("ENGINE_STOPPING",), ("the engine takes no new trades while it stops",))
-            return
         found = problems(proposal, self._instruments)
         if found:
             self._reject_with(proposal, found)
@@ -73,10 +75,17 @@ class Requests(Settling):
         for message in held:
             self._take_proposal(message)
 
-    def _send_to_review(self, message: PriceReported) -> None:
+    def _hear_price(self, message: PriceReported) -> None:
+        """A price was asked for the sake of a proposal, of another attempt, or of changed levels."""
         proposal = self._in_review.get(message.wanted_for)
-        if proposal is None:
-            return
+        if proposal is not None:
+            self._send_to_review(proposal, message)
+        elif message.wanted_for in self._repricing:
+            self._enter_again(message.wanted_for, message.last_quote)
+        elif message.wanted_for in self._changes:
+            self._move_levels(message.wanted_for, message.last_quote)
+
+    def _send_to_review(self, proposal: TradeProposal, message: PriceReported) -> None:
         price = message.last_quote
         if price is None:
             del self._in_review[proposal.id]
@@ -161,7 +170,8 @@ class Requests(Settling):
         if request_id in self._requests:
             return False
         self._remember(request_id)
-        is_known = target_id in self._book.trades or target_id in self._in_review
+        waits = any(message.proposal.id == target_id for message in self._held)
+        is_known = waits or target_id in self._book.trades or target_id in self._in_review
         row = RequestRow(
             id=request_id,
             kind=kind,
@@ -179,6 +189,11 @@ class Requests(Settling):
     def _withdraw_entry(self, trade_id: ProposalId) -> None:
         if trade_id in self._in_review:
             self._withdrawn_in_review.add(trade_id)
+        for message in tuple(self._held):
+            if message.proposal.id == trade_id:
+                self._held.remove(message)
+                self._remember(trade_id)
+                self._reject(message.proposal, ("WITHDRAWN",), ("withdrawn while it waited",))
         trade = self._book.trades.get(trade_id)
         if trade is None:
             return
@@ -191,15 +206,34 @@ class Requests(Settling):
             self._finish(trade)
 
     def _change_protection(self, message: ChangeProtection) -> None:
-        """Hand new levels to the position; one on the wrong side of the price is refused with an alert."""
+        """Ask what the symbol costs now: new levels are measured against that."""
         trade = self._book.trades.get(message.target_id)
-        if trade is None or not trade.held_base or trade.position is None:
+        if trade is None or not trade.held_base:
             return
-        stop, target = message.stop_loss_quote, message.take_profit_quote
-        found = level_problems(trade.proposal.side, trade.last_price_quote, stop, target)
+        named = (("stop_loss", message.stop_loss_quote), ("take_profit", message.take_profit_quote))
+        found = amount_problems([(name, value) for name, value in named if value is not None])
         if found:
             self._alert("protection_refused", trade, "; ".join(text for _code, text in found))
             return
+        self._changes.setdefault(trade.id, deque()).append(message)
+        self.emit(GetPrice(symbol=trade.proposal.symbol, wanted_for=trade.id), trade.id)
+
+    def _move_levels(self, trade_id: ProposalId, price_quote: Decimal | None) -> None:
+        """Hand new levels to the position; one on the wrong side of the price is refused with an alert."""
+        waiting = self._changes[trade_id]
+        message = waiting.popleft()
+        if not waiting:
+            del self._changes[trade_id]
+        trade = self._book.trades.get(trade_id)
+        if trade is None or not trade.held_base:
+            return
+        stop, target = message.stop_loss_quote, message.take_profit_quote
+        if price_quote is not None:
+            trade.last_price_quote = price_quote
+            found = level_problems(trade.proposal.side, price_quote, stop, target)
+            if found:
+                self._alert("protection_refused", trade, "; ".join(text for _code, text in found))
+                return
         self.emit(
             MoveStop(
                 position_id=trade.position_id,

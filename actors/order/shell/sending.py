@@ -84,7 +84,12 @@ class Sending(OrderDesk):
         if message.kind is CallKind.POLL:
             self._send_poll()
             return
-        tracked = self._book.live.get(message.order_id) if message.order_id is not None else None
+        if message.order_id is None:
+            return
+        if message.kind is CallKind.LOOK_UP:
+            self._send_look_up(message.order_id)
+            return
+        tracked = self._book.live.get(message.order_id)
         if tracked is None:
             return
         match message.kind:
@@ -94,13 +99,17 @@ class Sending(OrderDesk):
                 self._send_cancel(tracked)
             case CallKind.AMEND:
                 self._send_amend(tracked)
-            case CallKind.LOOK_UP:
-                order = tracked.order
-                sent_at_us = order.intent.created_at_us
-                query = LookUpOrder(order_id=order.id, symbol=order.intent.symbol, sent_at_us=sent_at_us)
-                self.emit(query, order.intent.proposal_id)
             case _:
                 assert_never(message.kind)
+
+    def _send_look_up(self, order_id: OrderId) -> None:
+        tracked = self._book.find(order_id)
+        if tracked is None:
+            self._note_reconciled(order_id)
+            return
+        intent = tracked.order.intent
+        query = LookUpOrder(order_id=order_id, symbol=intent.symbol, sent_at_us=intent.created_at_us)
+        self.emit(query, intent.proposal_id)
 
     def _send(self, tracked: Tracked) -> None:
         if tracked.phase is not Phase.WAITING:
@@ -149,9 +158,10 @@ class Sending(OrderDesk):
         trade = tracked.trade
         tracked.is_amend_asked = False
         order = tracked.order
-        for step in plan(trade, self._of(trade.proposal)):
+        for step in plan(trade, self._of(trade.proposal), is_alone=True):
             if isinstance(step, Amend) and step.tracked is tracked and order.external_id is not None:
                 tracked.is_amend_asked = True
+                tracked.asked_base = max(tracked.asked_base, step.volume_base)
                 self.emit(
                     AmendOrder(
                         order_id=order.id,

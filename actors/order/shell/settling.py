@@ -5,21 +5,25 @@ Silence may hide a live order: it is looked for, never sent again. A fill counts
 
 from __future__ import annotations
 
+from decimal import Decimal
+
+import attrs
+
 from actors.order import outbox
-from actors.order.book import Phase, Tracked
-from actors.order.lifecycle import Happening, advance, amended, apply_fill
+from actors.order.book import Phase, Tracked, Trade
+from actors.order.intents import foreign_exit
+from actors.order.lifecycle import Happening, advance, amended, apply_fill, completed
 from actors.order.shell.guarding import Guarding
 from actors.order.timers import (
     ExpiryDue,
     LookAgain,
 )
 from actors.runtime.clock import MICROSECONDS
-from messages.base import ExternalOrderId, OrderId
+from messages.base import NO_TRADE, ExternalOrderId, OrderId, TradeId
 from messages.journal import (
     RecordAlert,
     RecordOrder,
 )
-from messages.lifecycle import OrdersReconciled
 from messages.orders import (
     AmendRefused,
     CancelRefused,
@@ -46,6 +50,9 @@ ENDING_HAPPENING = {
     OrderStatus.EXPIRED: Happening.EXPIRY_CONFIRMED,
     OrderStatus.ERROR: Happening.CANCEL_CONFIRMED,
 }
+FOREIGN_REMEMBERED = 10_000
+"""Executions of others whose ids are in memory."""
+ZERO = Decimal(0)
 
 
 class Settling(Guarding):
@@ -67,21 +74,28 @@ class Settling(Guarding):
             became_open = before.status is OrderStatus.PENDING
             events = (outbox.order_placed(order),) if became_open else ()
             self.emit(RecordOrder(order=order, events=events), order.intent.proposal_id)
+        if order.status is OrderStatus.ERROR and not tracked.is_live:
+            self._book.revive(tracked)  # We had given it up, and the exchange has it: it must not live.
+            tracked.is_withdrawn = True
         if not tracked.is_live:
             return
         self._leave_settling(tracked)
         tracked.phase = Phase.RESTING
         self._set_poll()
-        intent = order.intent
-        if intent.role is OrderRole.STOP:
+        if order.intent.role is OrderRole.STOP:
             self._protected(tracked, at_us)
-        if intent.role is OrderRole.ENTRY and intent.time_in_force is not TimeInForce.IOC:
-            due_us = intent.created_at_us + self._settings.expiry_s * MICROSECONDS
-            self.after(max(0, due_us - self.now_us), ExpiryDue(order_id=order.id), intent.proposal_id)
+        self._set_expiry(order)
         if tracked.is_withdrawn:
             self._ask_cancel(tracked)
         else:
             self._align(tracked.trade)
+
+    def _set_expiry(self, order: Order) -> None:
+        """Set the timer that ends a resting entry, where the exchange has not done it by itself."""
+        intent = order.intent
+        if intent.role is OrderRole.ENTRY and intent.time_in_force is not TimeInForce.IOC:
+            due_us = intent.created_at_us + self._settings.expiry_s * MICROSECONDS
+            self.after(max(0, due_us - self.now_us), ExpiryDue(order_id=order.id), intent.proposal_id)
 
     def _refused(self, message: OrderRefused) -> None:
         """Nothing was placed. Entries are tried again if that may help, exits and protection always."""
@@ -97,9 +111,11 @@ class Settling(Guarding):
             return
         tracked.is_amend_asked = False
         tracked.trade.failures.pop(tracked.order.intent.role, None)
-        tracked.heard_at_us = self.now_us
-        tracked.order = amended(tracked.order, message.volume_base, message.trigger_price_quote, message.at_us)
-        self.emit(RecordOrder(order=tracked.order), tracked.order.intent.proposal_id)
+        if tracked.order.intent.role is OrderRole.STOP:
+            tracked.trade.bare_since_us = None
+        self._take_levels(tracked, message.volume_base, message.trigger_price_quote)
+        if tracked.is_live and tracked.order.filled_base >= tracked.order.volume_base:
+            self._complete(tracked)
         self._align(tracked.trade)
 
     def _amend_refused(self, message: AmendRefused) -> None:
@@ -113,6 +129,9 @@ class Settling(Guarding):
     def _ended(self, message: OrderEnded) -> None:
         tracked = self._book.live.get(message.order_id)
         if tracked is None:
+            return
+        if message.filled_base is not None and message.filled_base > tracked.order.filled_base:
+            self._look_up(tracked)  # Its end has overtaken a fill: it is believed when the fill is in.
             return
         self._leave_settling(tracked)
         happening = ENDING_HAPPENING[message.status]
@@ -147,6 +166,8 @@ class Settling(Guarding):
         symbol = tracked.order.intent.symbol
         self._settling[symbol] = self._settling.get(symbol, 0) + 1
         self.emit(RecordOrder(order=tracked.order), tracked.order.intent.proposal_id)
+        if tracked.order.intent.role is OrderRole.STOP:
+            self._watch_bare(tracked.trade, reason)
         self._look_up(tracked)
 
     def _leave_settling(self, tracked: Tracked) -> None:
@@ -174,32 +195,53 @@ class Settling(Guarding):
         if tracked.phase in (Phase.SENT, Phase.SETTLING):
             self._adopt(tracked, state.external_id, self.now_us)
         tracked.heard_at_us = self.now_us
+        if tracked.phase is Phase.RESTING and not tracked.is_amend_asked and not tracked.is_withdrawn:
+            self._take_levels(tracked, state.volume_base, state.trigger_price_quote)
         for fill in fills:
             if fill.order_id == tracked.order.id:
                 self._book_fill(fill)
-        if not tracked.is_live or state.filled_base > tracked.order.filled_base:
-            return  # Fills are still on their way: the end is believed when they are in.
-        if state.status in ENDING_HAPPENING:
+        if tracked.is_live:
+            self._take_status(tracked, state)
+
+    def _take_status(self, tracked: Tracked, state: ExchangeOrder) -> None:
+        if state.filled_base > tracked.order.filled_base:
+            self._look_up(tracked)  # Fills that no poll tells any more: the end is believed when they are in.
+        elif state.status is OrderStatus.FILLED:
+            self._complete(tracked)
+        elif state.status in ENDING_HAPPENING:
             self._over(tracked, ENDING_HAPPENING[state.status], state.reason)
         elif tracked.is_withdrawn and tracked.phase is Phase.RESTING:
             self._ask_cancel(tracked)
-        elif tracked.phase is Phase.RESTING and not tracked.is_amend_asked:
-            self._take_levels(tracked, state)
+        elif tracked.phase is Phase.RESTING:
+            self._align(tracked.trade)
 
-    def _take_levels(self, tracked: Tracked, state: ExchangeOrder) -> None:
+    def _take_levels(self, tracked: Tracked, volume_base: Decimal, trigger_price_quote: Decimal | None) -> None:
+        """Take the volume and the trigger that the exchange has."""
+        tracked.asked_base = ZERO
+        tracked.heard_at_us = self.now_us
         order = tracked.order
-        if (order.volume_base, order.trigger_price_quote) == (state.volume_base, state.trigger_price_quote):
-            return
-        tracked.order = amended(order, state.volume_base, state.trigger_price_quote, self.now_us)
-        self.emit(RecordOrder(order=tracked.order), order.intent.proposal_id)
+        if order.volume_base != volume_base or order.trigger_price_quote != trigger_price_quote:
+            tracked.order = amended(order, volume_base, trigger_price_quote, self.now_us)
+            self.emit(RecordOrder(order=tracked.order), order.intent.proposal_id)
+
+    def _complete(self, tracked: Tracked) -> None:
+        """End an order of which the exchange says that nothing is left."""
+        tracked.order = completed(tracked.order, self.now_us)
+        event = outbox.order_filled(tracked.order)
+        self.emit(RecordOrder(order=tracked.order, events=(event,)), tracked.order.intent.proposal_id)
+        self._retire(tracked)
         self._align(tracked.trade)
+
+    def _retire(self, tracked: Tracked) -> None:
+        self._book.retire(tracked)
+        self._note_reconciled(tracked.order.id)
 
     def _not_found(self, message: OrderNotFound) -> None:
         """Absence is believed only when the deadline and the lag of the records have passed."""
+        self._note_reconciled(message.order_id)
         tracked = self._book.live.get(message.order_id)
         if tracked is None:
             return
-        self._note_reconciled(message.order_id)
         if tracked.phase is Phase.RESTING:
             return  # The exchange has had it, so absence proves nothing: it stays ours until its end is told.
         proven_at_us = tracked.deadline_us + self._settings.settle_lag_s * MICROSECONDS
@@ -210,51 +252,51 @@ class Settling(Guarding):
             wait_us = self._settings.look_up_every_s * MICROSECONDS
             self.after(wait_us, LookAgain(order_id=message.order_id), tracked.order.intent.proposal_id)
 
-    def _note_reconciled(self, order_id: OrderId | None) -> None:
-        """Say so once every order of the journal has been asked about."""
-        if order_id is not None:
-            if order_id not in self._to_reconcile:
-                return
-            self._to_reconcile.discard(order_id)
-            self._reconciled += 1
-        if not self._to_reconcile and not self._is_ready:
-            self.emit(OrdersReconciled(orders=self._reconciled, repaired=self._repaired))
-            self._set_poll()
-
     def _book_fill(self, fill: Fill) -> None:
         """Count an execution once, whoever tells it, and hand it to the position."""
         tracked = self._book.find(fill.order_id)
-        if tracked is None:
-            event = outbox.alert(
-                "unknown_execution", None, self.now_us, trade_id=fill.trade_id, symbol=fill.symbol,
-                order_id=fill.order_id,
-            )  # fmt: skip
-            self.emit(RecordAlert(events=(event,)))
+        if tracked is None or fill.is_liquidation:
+            self._book_foreign(fill)
             return
         if fill.trade_id in tracked.fill_ids:
             return
         tracked.fill_ids.add(fill.trade_id)
         tracked.heard_at_us = self.now_us
-        if fill.is_liquidation:
-            self._pass_on(tracked, tracked.order, fill)
-            return
-        tracked.order = apply_fill(tracked.order, fill)
+        tracked.order = apply_fill(tracked.order, fill, tracked.asked_base)
         self._leave_settling(tracked)
         if tracked.is_live and tracked.phase in (Phase.SENT, Phase.WAITING, Phase.RECORDING):
             tracked.phase = Phase.RESTING
-        self._pass_on(tracked, tracked.order, fill)
+        self._pass_on(tracked.trade, tracked.order, fill)
         if tracked.is_live and tracked.order.is_over:
-            self._book.retire(tracked)
+            self._retire(tracked)
         if tracked.is_live:
             self._set_poll()
 
-    def _pass_on(self, tracked: Tracked, order: Order, fill: Fill) -> None:
-        """Hand the fill to the position, and a trade that had ended comes back to life with it."""
-        trade = tracked.trade
-        proposal = trade.proposal
+    def _pass_on(self, trade: Trade, order: Order, fill: Fill) -> None:
+        """Hand the fill to the position; a trade that had ended comes back to life with it.
+
+        Two exits of one position may both fire, and reduce-only guards the sum of a symbol's positions only: what an
+        exit takes beyond its own position, it takes from another one.
+        """
         self._book.open_trade(trade)
-        if order.intent.role is not OrderRole.ENTRY:
-            trade.failures.pop(order.intent.role, None)
+        if order.intent.role is OrderRole.ENTRY:
+            trade.entered_base += fill.volume_base
+            self._apply(trade, order, fill)
+            return
+        trade.failures.pop(order.intent.role, None)
+        own_base = min(fill.volume_base, trade.left_base)
+        trade.exited_base += own_base
+        if own_base == fill.volume_base:
+            self._apply(trade, order, fill)
+            return
+        if own_base:
+            self._apply(trade, order, part_of(fill, own_base, number=0))
+        else:
+            self.emit(RecordOrder(order=order), trade.id)
+        self._book_foreign(part_of(fill, fill.volume_base - own_base, number=1 if own_base else 0))
+
+    def _apply(self, trade: Trade, order: Order, fill: Fill) -> None:
+        proposal = trade.proposal
         self.emit(
             ApplyFill(
                 fill=fill,
@@ -266,12 +308,36 @@ class Settling(Guarding):
             proposal.id,
         )
 
+    def _book_foreign(self, fill: Fill) -> None:
+        """An execution of no order of ours closes what we hold, oldest first: by hand, or by liquidation."""
+        if fill.trade_id in self._foreign_fills:
+            return
+        self._foreign_fills[fill.trade_id] = None
+        if len(self._foreign_fills) > FOREIGN_REMEMBERED:
+            self._foreign_fills.popitem(last=False)
+        left_base = fill.volume_base
+        for number, trade in enumerate(self._book.holding(fill.symbol, fill.side)):
+            volume_base = min(left_base, trade.left_base)
+            if trade.position is None or not volume_base:
+                continue
+            part = part_of(fill, volume_base, number=number)
+            order = foreign_exit(trade, part, order_id=OrderId(self.ports.new_id()), now_us=self.now_us)
+            trade.exited_base += volume_base
+            left_base -= volume_base
+            self._apply(trade, order, attrs.evolve(part, order_id=order.id))
+        if not fill.is_liquidation or left_base:
+            self._report_foreign(fill, left_base)
+
+    def _report_foreign(self, fill: Fill, left_base: Decimal) -> None:
+        details = {"trade_id": fill.trade_id, "symbol": fill.symbol, "volume": f"{fill.volume_base:f}"}
+        event = outbox.alert("unknown_execution", None, self.now_us, **details, unaccounted=f"{left_base:f}")
+        self.emit(RecordAlert(events=(event,)), NO_TRADE)
+
     def _compare(self, message: OrdersPolled) -> None:
         """Take from the poll what the push has not told: fills first, then states."""
         self._poll_cursor = message.cursor
         for fill in message.fills:
-            if self._book.find(fill.order_id) is not None:
-                self._book_fill(fill)
+            self._book_fill(fill)
         for state in message.orders:
             tracked = self._book.live.get(state.order_id)
             if tracked is not None:
@@ -286,3 +352,11 @@ class Settling(Guarding):
                 tracked.heard_at_us = self.now_us
                 self._alert("order_silent", tracked.trade, f"no news of order {tracked.order.id}")
                 self._look_up(tracked)
+
+
+def part_of(fill: Fill, volume_base: Decimal, *, number: int) -> Fill:
+    """Return a part of an execution that is booked on several positions. The first part keeps its id and the fee."""
+    if number == 0:
+        return attrs.evolve(fill, volume_base=volume_base)
+    trade_id = TradeId(f"{fill.trade_id}#{number}")
+    return attrs.evolve(fill, volume_base=volume_base, trade_id=trade_id, fee_quote=ZERO)
