@@ -30,6 +30,7 @@ from actors.runtime.clock import MICROSECONDS
 from actors.runtime.pacer import Pacer
 from actors.runtime.statistics import ActorReport
 from actors.supervisor.actor import SupervisorReport
+from actors.supervisor.policy import EXIT_DRAINED
 from actors.system import Engine
 from config.settings import Settings
 from messages.base import Currency
@@ -119,7 +120,7 @@ class Lookout:
             speed=self._speed,
             now_us=self._engine.clock.now_us(),
             zone=None,
-            phase=supervisor.phase.value,
+            phase="drained" if self._engine.exit_code == EXIT_DRAINED else supervisor.phase.value,
             instruments=execution.instruments,
             equity_start_usd=self._equity_start_usd,
             fees_usd=sum(
@@ -291,7 +292,8 @@ class Screen:
             self._console.print(AsWritten(text), end="", crop=False)
 
     def end(self) -> None:
-        """Draw the end and give the terminal back."""
+        """Draw the end and give the terminal back. Called from a thread: it may have to wait for the terminal."""
+        self._terminal.wait()
         self.draw()
         self._print_log()
         self._live.stop()

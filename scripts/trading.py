@@ -52,6 +52,8 @@ SETTLE_MAX_US = 180 * MICROSECONDS
 """After the end of the prices, what is under way may take so long on their clock."""
 TICKS_PER_TURN = 65_536
 """While known ticks are passed over, the event loop looks after signals so often."""
+PATIENCE_TICKS = 16 * TICKS_PER_TURN
+"""Passing over more takes a second or more, so it is said."""
 REPLAY_SNAPSHOTS_TOGETHER = 60
 """A replay at full speed photographs thousands of times a second: the photographs are written in groups."""
 LIVE_GATES = (
@@ -301,6 +303,8 @@ class Session:
                 break
             last[tick.symbol] = tick
             if passed % TICKS_PER_TURN == 0:
+                if passed == PATIENCE_TICKS:
+                    logger.info("passing over prices up to {}, which the account knows", as_datetime(progress.at_us))
                 await asyncio.sleep(0)
                 if self._stop.is_set():
                     break

@@ -7,6 +7,7 @@ drawn. Read in order: Terminal, LogLines, AsWritten.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from queue import SimpleQueue
 from typing import TextIO
@@ -65,10 +66,16 @@ class Terminal:
             self._frames.put("".join((BEGIN_TOGETHER, *self._parts, END_TOGETHER)))
             self._parts.clear()
 
+    def wait(self) -> None:
+        """Return when all is written; a terminal that stands still is waited for a little while."""
+        until_s = time.monotonic() + CLOSE_PATIENCE_S
+        while self.is_busy and time.monotonic() < until_s:
+            time.sleep(0.01)
+
     def close(self) -> None:
         """Wait until all is written, but not for ever."""
+        self.wait()
         self._frames.put(None)
-        self._thread.join(CLOSE_PATIENCE_S)
 
     def _write_all(self) -> None:
         while (frame := self._frames.get()) is not None:

@@ -9,7 +9,7 @@ from enum import Enum, auto
 import attrs
 
 from messages.base import OrderId, PositionId, ProposalId, Symbol, TradeId
-from messages.orders import Order, OrderRole
+from messages.orders import ExchangeOrder, Order, OrderRole
 from messages.positions import CloseReason, Position
 from messages.trades import Side, TradeProposal
 
@@ -47,6 +47,8 @@ class Tracked:
     """It is withdrawn because its time was over."""
     asked_base: Decimal = Decimal(0)
     """The volume of an amend whose answer is out; the exchange may have taken it."""
+    polled: ExchangeOrder | None = None
+    """What the last poll said of it: the same again is no news."""
     is_cancel_asked: bool = False
     is_amend_asked: bool = False
     fill_ids: set[TradeId] = attrs.field(factory=set)

@@ -20,8 +20,9 @@ from scripts.benchmarks.stage import ForgetfulJournal, Stage, quiet_logs, state_
 
 IDLE_MIB_MAX = 80.0
 KIB_PER_ORDER_MAX = 4.0
-GROWTH_MAX = 1.05
-"""From the sixth hour to the end of the day."""
+GROWN_MIB_MAX = 5.0
+"""From the sixth hour to the end of the day. What has a limit (photographs, requests, orders and positions that are
+over) still fills then, about 3 MiB of it; a leak would come on top."""
 STOP, TARGET = Decimal(90_000), Decimal(110_000)
 SETTLES_S = 8
 AFTER_S = 40
@@ -47,7 +48,7 @@ async def measure(options: Options) -> Outcome:
             words = ("--prices", "random:1", "--demo", "--speed", "max", "--for", str(seconds))
             grown.append(await triplegain(directory, *words))
     early, late = grown
-    growth = late.rss_last_mib / early.rss_last_mib
+    grown_mib = late.rss_last_mib - early.rss_last_mib
     return Outcome(
         name="memory",
         figures={
@@ -58,14 +59,14 @@ async def measure(options: Options) -> Outcome:
             "early_mib": early.rss_last_mib,
             "late_s": late_s,
             "late_mib": late.rss_last_mib,
-            "growth": growth,
+            "grown_mib": grown_mib,
             "trades_late": late.report["positions_closed"],
         },
         floor={"imports_alone_mib": floor_mib},
         ratio=idle_mib / floor_mib,
         aim=f"under {IDLE_MIB_MAX} MiB idle, under {KIB_PER_ORDER_MAX} KiB per open order with its position and "
-        f"protection, flat over a day (at most {GROWTH_MAX} times)",
-        met=idle_mib < IDLE_MIB_MAX and engine_kib < KIB_PER_ORDER_MAX and growth <= GROWTH_MAX,
+        f"protection, flat over a day (at most {GROWN_MIB_MAX} MiB more after 24 h than after 6 h)",
+        met=idle_mib < IDLE_MIB_MAX and engine_kib < KIB_PER_ORDER_MAX and grown_mib <= GROWN_MIB_MAX,
     )
 
 

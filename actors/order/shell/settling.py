@@ -340,7 +340,12 @@ class Settling(Guarding):
             self._book_fill(fill)
         for state in message.orders:
             tracked = self._book.live.get(state.order_id)
-            if tracked is not None:
+            if tracked is None:
+                continue
+            tracked.heard_at_us = self.now_us
+            is_behind = tracked.is_withdrawn or state.filled_base > tracked.order.filled_base
+            if is_behind or (state is not tracked.polled and state != tracked.polled):
+                tracked.polled = state
                 self._take_state(tracked, state, ())
         self._report_silence()
 
