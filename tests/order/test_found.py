@@ -606,3 +606,122 @@ def test_what_is_worth_less_than_the_smallest_order_is_dust_too(worlds: World) -
     world.passes(minutes=3)
     assert world.events("dust_left")
     assert len([order for order in world.said(PlaceOrder) if order.intent.role is not ENTRY]) <= 1
+
+
+# Second reading -----------------------------------------------------------------------------------------------
+
+
+def test_a_liquidation_leaves_what_was_bought_outright(worlds: World) -> None:
+    """Coins that were paid for are no margin position: the exchange does not touch them, so nor do our books."""
+    world = worlds(
+        paper={"balances": {"USDT": Decimal(1_500)}}, limits={"exposure_max_pct": Decimal(1_000)}, cooldowns=NO_COOLDOWN
+    )
+    world.price("BTC/USDT", 100_000)
+    bought = world.proposes("BTC/USDT", "buy", size=100)
+    borrowed = world.proposes("BTC/USDT", "buy", size=1_300, leverage=5)
+    world.price("BTC/USDT", 80_000)
+    world.passes(minutes=1)
+    assert world.account().holdings == ()
+    assert world.position(borrowed).status is PositionStatus.LIQUIDATED
+    assert world.position(bought).status is PositionStatus.OPEN
+    assert world.violations() == ()
+
+
+def test_a_position_closed_by_hand_while_the_process_was_down_is_closed_at_the_start(world: Harness) -> None:
+    trade = world.proposes("BTC/USDT", "buy", stop=98_000, leverage=2)
+    world.exchange.lost_executions = 1
+    world.exchange.close_by_hand(Symbol("BTC/USDT"))
+    world.price("BTC/USDT", 100_010)
+    world.crashes()
+    world.price("BTC/USDT", 100_010)
+    world.passes(minutes=3)
+    assert world.position(trade).status is PositionStatus.CLOSED
+    assert world.violations() == ()
+
+
+def test_a_liquidation_of_another_lot_while_the_process_was_down_is_booked(worlds: World) -> None:
+    world = worlds(
+        paper={"balances": {"USDT": Decimal(1_000)}}, limits={"exposure_max_pct": Decimal(1_000)}, cooldowns=NO_COOLDOWN
+    )
+    world.price("BTC/USDT", 100_000)
+    first = world.proposes("BTC/USDT", "buy", size=450, leverage=5)
+    second = world.proposes("BTC/USDT", "buy", size=450, leverage=5)
+    world.closes(second)
+    world.passes(seconds=10)
+    world.exchange.lost_executions = 1
+    world.price("BTC/USDT", 60_000)
+    world.crashes()
+    world.price("BTC/USDT", 60_000)
+    world.passes(minutes=3)
+    assert world.position(first).is_over
+    assert world.violations() == ()
+
+
+def test_all_stops_leave_before_any_target(worlds: World) -> None:
+    """Three entries fill on one tick, and five tokens are there: the third stop does not wait behind a target."""
+    world = worlds(limits={"positions_per_symbol_max": 3})
+    world.price("BTC/USDT", 100_000)
+    trades = [
+        world.proposes("BTC/USDT", "buy", entry=entry, stop=97_000, target=104_000, leverage=2)
+        for entry in (99_200, 99_100, 99_000)
+    ]
+    world.passes(minutes=1)
+    world.price("BTC/USDT", 98_990)
+    assert {world.position(trade).status for trade in trades} == {PositionStatus.OPEN}
+    assert [violation for violation in world.violations() if violation.invariant == "I4"] == []
+    roles = [message.intent.role for message in world.said(PlaceOrder)][3:]
+    assert roles[:3] == [STOP, STOP, STOP]
+
+
+def test_an_entry_that_fills_after_a_restart_is_filled_at_once(world: Harness) -> None:
+    """Entries are never amended: nothing may be outstanding of them."""
+    trade = world.proposes("BTC/USDT", "buy", entry=99_000, stop=97_000, leverage=2)
+    world.passes(seconds=10)
+    world.exchange.answer_delay_us = 5_000_000
+    world.crashes()
+    world.price("BTC/USDT", 98_990)
+    assert world.order(trade, ENTRY).status is OrderStatus.FILLED
+    assert len(world.events("order_filled")) == 1
+    assert world.events("order_partially_filled") == []
+
+
+def test_a_short_is_not_reduced_to_the_sale_of_coins_we_own(worlds: World) -> None:
+    world = worlds(limits={"leverage_max": 1}, paper={"balances": {"USDT": Decimal(50_000), "BTC": Decimal(1)}})
+    world.price("BTC/USDT", 100_000)
+    trade = world.proposes("BTC/USDT", "sell", stop=102_000, leverage=2)
+    world.passes(seconds=10)
+    assert world.codes(trade) != ()
+    assert dict(world.account().balances)["BTC"] == 1
+
+
+def test_a_loss_in_another_currency_counts_after_a_restart(worlds: World) -> None:
+    """What BTC is worth was learned from a review, and the memory of that has gone: a loss is a loss even so."""
+    world = worlds()
+    world.prices({"BTC/USDT": 100_000, "BTC/USD": 100_000, "XRP/BTC": "0.00002"})
+    trade = world.proposes("XRP/BTC", "buy", size="0.01", stop="0.000019", leverage=2)
+    world.passes(seconds=10)
+    world.crashes()
+    world.prices({"BTC/USDT": 100_000, "BTC/USD": 100_000, "XRP/BTC": "0.00002"})
+    world.price("XRP/BTC", "0.0000189")
+    world.passes(seconds=30)
+    assert world.position(trade).is_over
+    risk: Any = world.engine.actors["risk"].describe()
+    assert risk.state.losses_in_a_row == 1
+    assert risk.state.realised_usd < 0
+
+
+def test_the_result_of_a_reopened_position_counts_in_full(worlds: World) -> None:
+    world = worlds(cooldowns=NO_COOLDOWN)
+    world.price("BTC/USDT", 100_000)
+    world.exchange.fill_only(Decimal(40))
+    trade = world.proposes("BTC/USDT", "buy", entry=99_500, stop=98_000, leverage=2)
+    world.price("BTC/USDT", 99_490)
+    world.passes(seconds=10)
+    world.exchange.lost_executions = 1
+    world.price("BTC/USDT", 99_480)  # The rest fills in silence ...
+    world.closes(trade)  # ... and what is known is closed, before a poll tells of it.
+    world.passes(minutes=2)
+    position = world.position(trade)
+    assert position.is_over
+    risk: Any = world.engine.actors["risk"].describe()
+    assert risk.state.realised_usd == position.exit_cost_quote - position.entry_cost_quote - position.fees_quote
