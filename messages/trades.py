@@ -139,7 +139,7 @@ class TradeRejected(Event):
     codes: tuple[str, ...]
     reasons: tuple[str, ...]
 
-    log_level: ClassVar[str | None] = "WARNING"
+    log_level: ClassVar[str | None] = "INFO"
 
 
 @attrs.frozen(kw_only=True)

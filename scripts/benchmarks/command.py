@@ -22,6 +22,8 @@ class Ran:
     """One run of the command."""
 
     wall_s: float
+    cpu_s: float
+    """Of the engine's process alone, when it was last looked at."""
     rss_last_mib: float
     """Resident when it was last looked at, shortly before its end."""
     rss_peak_mib: float
@@ -33,10 +35,11 @@ async def triplegain(directory: Path, *words: str) -> Ran:
     report = directory / "report.json"
     began_ns = time.perf_counter_ns()
     process = await start(directory, "--report", str(report), *words)
-    last_mib = peak_mib = 0.0
+    last_mib = peak_mib = cpu_s = 0.0
     while process.returncode is None:
         last_mib = resident_mib(process.pid) or last_mib
         peak_mib = max(peak_mib, last_mib)
+        cpu_s = processor_s(process.pid) or cpu_s
         try:
             await asyncio.wait_for(process.wait(), LOOK_EVERY_S)
         except TimeoutError:
@@ -46,6 +49,7 @@ async def triplegain(directory: Path, *words: str) -> Ran:
         raise RuntimeError(f"the command ended with {process.returncode}")
     return Ran(
         wall_s=wall_s,
+        cpu_s=cpu_s,
         rss_last_mib=last_mib,
         rss_peak_mib=peak_mib,
         report=json.loads(report.read_text(encoding="utf-8")),
@@ -73,6 +77,15 @@ def resident_mib(pid: int) -> float | None:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1_024
     return None
+
+
+def processor_s(pid: int) -> float | None:
+    """Return how much processor time a process has taken, None when it has ended."""
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def words_for(prices: Sequence[str]) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ async def measure(options: Options) -> Outcome:
         name="replay",
         figures={
             "wall_s": ran.wall_s,
+            "engine_cpu_s": ran.cpu_s,
             "ticks": report["ticks"],
             "ticks_per_s": report["ticks"] / ran.wall_s,
             "us_per_tick": ran.wall_s * 1_000_000 / report["ticks"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -69,11 +70,21 @@ def replay(
     recordings: Sequence[Recording], proposals: Path, state: Path, log: Path, *more: str | Path
 ) -> dict[str, Any]:
     """Replay it and return the report."""
-    report = log.with_name(f"{state.name}.json")
+    log, report = log.with_name(f"{state.name}.log"), log.with_name(f"{state.name}.json")
     words = ("--proposals", proposals, "--state", state, "--until-prices-end", "--speed", "max", "--report", report)
     prices = [recording.word for recording in recordings]
     done("--prices", *prices, *words, "--log-level", "WARNING", *more, log=log)
     return read_report(report)
+
+
+def replay_twice(
+    recordings: Sequence[Recording], proposals: Path, states: tuple[Path, Path], log: Path, config: Path
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Replay it in two fresh places at once."""
+    with ThreadPoolExecutor() as pool:
+        begun = [pool.submit(replay, recordings, proposals, state, log, "--config", config) for state in states]
+        first, second = (replayed.result() for replayed in begun)
+    return first, second
 
 
 def assert_complete(report: dict[str, Any]) -> None:
@@ -116,8 +127,7 @@ def test_bars_twice_to_the_last_digit_and_row(
     proposals = script.write(tmp_path / "proposals.jsonl")
     (calm / "execution.yaml").write_text(TRAILING)
 
-    first = replay([recording, beside], proposals, state, log, "--config", calm)
-    second = replay([recording, beside], proposals, second_state, log, "--config", calm)
+    first, second = replay_twice([recording, beside], proposals, (state, second_state), log, calm)
 
     assert_complete(first)
     assert_sound(first)
@@ -143,8 +153,7 @@ def test_trades_twice_to_the_last_digit_and_row(
     script = a_busy_script(recording, trades=200)
     proposals = script.write(tmp_path / "proposals.jsonl")
 
-    first = replay([recording], proposals, state, log, "--config", calm)
-    second = replay([recording], proposals, second_state, log, "--config", calm)
+    first, second = replay_twice([recording], proposals, (state, second_state), log, calm)
 
     assert_complete(first)
     assert_sound(first)
@@ -171,8 +180,7 @@ def test_krakens_own_recordings(
     if width is NEAR:
         (calm / "execution.yaml").write_text(TRAILING + "orders: {expiry_s: 900}\n")
 
-    first = replay([recording], proposals, state, log, "--config", calm)
-    second = replay([recording], proposals, second_state, log, "--config", calm)
+    first, second = replay_twice([recording], proposals, (state, second_state), log, calm)
 
     assert_complete(first)
     assert_sound(first)

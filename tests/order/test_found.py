@@ -8,11 +8,19 @@ from typing import Any
 import pytest
 
 from actors.harness import Harness
-from messages.base import ProposalId, Symbol
+from messages.base import Currency, ProposalId, Symbol
 from messages.exchange import ExchangeAlert
 from messages.lifecycle import DrainEngine, EngineDrained, EngineReady
 from messages.market import PriceMoved
-from messages.orders import CancelOrder, ExecutionReported, OrderAccepted, OrderEnded, OrderRole, OrderStatus, PlaceOrder
+from messages.orders import (
+    CancelOrder,
+    ExecutionReported,
+    OrderAccepted,
+    OrderEnded,
+    OrderRole,
+    OrderStatus,
+    PlaceOrder,
+)
 from messages.positions import CloseReason, PositionStatus
 from messages.trades import ChangeProtection
 from tests.scenarios.conftest import World, with_settings
@@ -476,11 +484,13 @@ def test_a_limit_below_one_tick_is_refused(world: Harness) -> None:
 def test_levels_that_are_no_prices_are_refused(world: Harness, which: str, level: str) -> None:
     trade = world.proposes("BTC/USDT", "buy", stop=98_000, target=104_000, leverage=2)
     name = "stop_loss_quote" if which == "stop" else "take_profit_quote"
-    world.tell(ChangeProtection(target_id=trade, **{name: Decimal(level)}), trade)
+    levels: dict[str, Any] = {name: Decimal(level)}
+    world.tell(ChangeProtection(target_id=trade, **levels), trade)
     world.passes(minutes=1)
     alive(world)
     position = world.position(trade)
-    assert (position.stop_loss_quote, position.take_profit_quote) == (98_000, 104_000)
+    assert position.stop_loss_quote == 98_000
+    assert position.take_profit_quote == 104_000
     assert world.events("protection_refused")
 
 
@@ -691,7 +701,7 @@ def test_a_short_is_not_reduced_to_the_sale_of_coins_we_own(worlds: World) -> No
     trade = world.proposes("BTC/USDT", "sell", stop=102_000, leverage=2)
     world.passes(seconds=10)
     assert world.codes(trade) != ()
-    assert dict(world.account().balances)["BTC"] == 1
+    assert dict(world.account().balances)[Currency("BTC")] == 1
 
 
 def test_a_loss_in_another_currency_counts_after_a_restart(worlds: World) -> None:
@@ -725,3 +735,19 @@ def test_the_result_of_a_reopened_position_counts_in_full(worlds: World) -> None
     assert position.is_over
     risk: Any = world.engine.actors["risk"].describe()
     assert risk.state.realised_usd == position.exit_cost_quote - position.entry_cost_quote - position.fees_quote
+
+
+def test_a_trade_is_not_let_go_between_a_late_fill_and_its_position(world: Harness) -> None:
+    """One poll tells both: the entry's late fill, and the end of the last order of a position that was over."""
+    world.exchange.fill_only(Decimal(40))
+    trade = world.proposes("BTC/USDT", "buy", entry=99_900, stop=98_500, target=101_500, leverage=2)
+    world.exchange.lost_cancel_answers = 1
+    world.price("BTC/USDT", 99_700)  # Four tenths.
+    world.exchange.lost_executions = 1
+    world.price("BTC/USDT", 98_800)  # The rest, in silence.
+    world.price("BTC/USDT", 97_300)  # The stop of the four tenths; what is left of the trade is cancelled.
+    assert world.position(trade).status is PositionStatus.CLOSED
+    world.passes(minutes=3)
+    assert world.position(trade).entry_base == world.order(trade, ENTRY).volume_base
+    assert world.violations() == ()
+    assert world.position(trade).is_over, "the price is below its stop"

@@ -43,7 +43,9 @@ BAD = ["NaN", "sNaN", "-NaN", "Infinity", "-Infinity", "1e400", "0", "-0", "-1",
 @pytest.mark.parametrize("value", BAD)
 @pytest.mark.parametrize("name", ["size_usd", "entry_price_quote", "stop_loss_quote", "take_profit_quote"])
 def test_amounts_that_are_no_amounts(name: str, value: str) -> None:
-    found = problems(a_proposal(order_type=OrderType.LIMIT, **{"entry_price_quote": Decimal(1), name: Decimal(value)}), KNOWN)
+    found = problems(
+        a_proposal(order_type=OrderType.LIMIT, **{"entry_price_quote": Decimal(1), name: Decimal(value)}), KNOWN
+    )
     assert [code for code, _text in found] == ["BAD_VALUE"]
     assert name.removesuffix("_quote") in found[0][1]
 
@@ -79,7 +81,9 @@ def test_a_limit_order_needs_its_price() -> None:
     assert codes_of(order_type=OrderType.LIMIT) == ["BAD_VALUE"]
 
 
-@pytest.mark.parametrize(("leverage", "codes"), [(-1, ["BAD_VALUE"]), (0, ["BAD_VALUE"]), (1, []), (5, []), (6, ["BAD_VALUE"])])
+@pytest.mark.parametrize(
+    ("leverage", "codes"), [(-1, ["BAD_VALUE"]), (0, ["BAD_VALUE"]), (1, []), (5, []), (6, ["BAD_VALUE"])]
+)
 def test_leverage_is_within_what_the_pair_allows(leverage: int, codes: list[str]) -> None:
     assert codes_of(leverage=leverage) == codes
 

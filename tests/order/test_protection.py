@@ -18,7 +18,11 @@ from messages.positions import CloseReason, PositionSide, PositionStatus
 from messages.trades import Side
 from tests.order.values import ENTRY, EXIT, STOP, TARGET, a_leg, a_position, a_trade, an_instrument
 
-SHORT = {"side": PositionSide.SHORT, "stop_loss_quote": Decimal(102_000), "take_profit_quote": Decimal(96_000)}
+SHORT: dict[str, Any] = {
+    "side": PositionSide.SHORT,
+    "stop_loss_quote": Decimal(102_000),
+    "take_profit_quote": Decimal(96_000),
+}
 
 
 def said(steps: tuple[Step, ...]) -> list[tuple[Any, ...]]:
@@ -56,7 +60,7 @@ def with_leg(role: OrderRole, trade: Trade | None = None, **changes: Any) -> Tra
 
 PLACE_STOP = ("place", STOP, Decimal(1), Decimal(98_000))
 PLACE_TARGET = ("place", TARGET, Decimal(1), Decimal(104_000))
-OVER = {"phase": Phase.OVER, "status": OrderStatus.CANCELLED}
+OVER: dict[str, Any] = {"phase": Phase.OVER, "status": OrderStatus.CANCELLED}
 
 SITUATIONS: dict[str, tuple[Callable[[], Trade], list[tuple[Any, ...]]]] = {
     "no position yet": (lambda: a_trade(position=None), []),
@@ -129,7 +133,8 @@ SITUATIONS: dict[str, tuple[Callable[[], Trade], list[tuple[Any, ...]]]] = {
     ),
     "dust": (lambda: a_trade(position=a_position(entry_base=Decimal("0.00004999"))), []),
     "over, with both exits resting": (
-        lambda: protected(status=PositionStatus.CLOSED, exit_base=Decimal(1)), [("withdraw", STOP), ("withdraw", TARGET)],
+        lambda: protected(status=PositionStatus.CLOSED, exit_base=Decimal(1)),
+        [("withdraw", STOP), ("withdraw", TARGET)],
     ),
     "over, with an entry resting": (
         lambda: with_leg(ENTRY, a_trade(position=a_position(status=PositionStatus.CLOSED, exit_base=Decimal(1)))),
@@ -158,7 +163,9 @@ SITUATIONS: dict[str, tuple[Callable[[], Trade], list[tuple[Any, ...]]]] = {
         lambda: a_trade(closing=CloseReason.MANUAL, position=a_position(entry_base=Decimal("0.00004"))), [],
     ),
     "closing on spot beside a stop of unknown outcome": (
-        lambda: with_leg(STOP, a_trade(closing=CloseReason.MANUAL, position=a_position(leverage=1)), phase=Phase.SETTLING),
+        lambda: with_leg(
+            STOP, a_trade(closing=CloseReason.MANUAL, position=a_position(leverage=1)), phase=Phase.SETTLING
+        ),
         [("withdraw", STOP)],
     ),
 }  # fmt: skip
@@ -289,7 +296,9 @@ def test_no_plan_sells_more_than_is_held_or_doubles_an_order(trade: Trade) -> No
         (a_position(), STOP, "0", False),
     ],
 )
-def test_a_level_is_passed_when_the_price_is_at_it(position: Any, role: OrderRole, price: str, *, expected: bool) -> None:
+def test_a_level_is_passed_when_the_price_is_at_it(
+    position: Any, role: OrderRole, price: str, *, expected: bool
+) -> None:
     assert is_passed(position, role, Decimal(98_000), Decimal(price)) is expected
 
 

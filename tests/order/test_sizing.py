@@ -39,7 +39,7 @@ def test_the_volume_is_never_worth_more_than_own_funds_times_leverage(
     proposal, instrument = a_proposal(size_usd=size, leverage=leverage), an_instrument(lot_step_base=lot)
     volume = entry_volume_base(proposal, price, fee, instrument)
     most = size * leverage * (1 - fee / 100)
-    assert 0 <= volume
+    assert volume >= 0
     assert volume * price <= most
     assert is_on(lot, volume)
     assert (volume + lot) * price > most * (1 - Decimal("1e-25")), "and one lot more would be too much"
@@ -70,7 +70,9 @@ def test_an_entry_limit_is_never_worse_than_asked_for(price: Decimal, tick: Deci
     assert limit <= price if side is Side.BUY else limit >= price
 
 
-@given(price=PRICES, tick=STEPS, side=SIDES, order_type=st.sampled_from([kind for kind in OrderType if "-" in kind.value]))
+@given(
+    price=PRICES, tick=STEPS, side=SIDES, order_type=st.sampled_from([kind for kind in OrderType if "-" in kind.value])
+)
 def test_a_protective_level_is_rounded_to_where_it_is_reached_earlier(
     price: Decimal, tick: Decimal, side: Side, order_type: OrderType
 ) -> None:

@@ -95,7 +95,8 @@ def clean() -> Books:
         ),
         live_orders=(
             a_live("long-stop", LONG, OrderRole.STOP, "0.5"), a_live("long-target", LONG, OrderRole.TARGET, "0.5"),
-            a_live("short-stop", SHORT, OrderRole.STOP, "2", ETH), a_live("spot-stop", SPOT, OrderRole.STOP, "100", XRP),
+            a_live("short-stop", SHORT, OrderRole.STOP, "2", ETH),
+            a_live("spot-stop", SPOT, OrderRole.STOP, "100", XRP),
             a_live("entry", PositionId("none yet"), OrderRole.ENTRY, "1"),
         ),
         open_positions=positions(),
@@ -202,7 +203,8 @@ PLANTED: dict[str, tuple[Callable[[Books], Books], str, str]] = {
         lambda books: attrs.evolve(books, closed_net={}), "I6", "USDT: positions moved",
     ),
     "a position that grew by itself": (
-        lambda books: position_changed(books, SHORT, entry_base=Decimal("2.00000001")), "I6", "ETH/USDT: positions hold",
+        lambda books: position_changed(books, SHORT, entry_base=Decimal("2.00000001")),
+        "I6", "ETH/USDT: positions hold",
     ),
     "a fee that was not counted": (
         lambda books: position_changed(books, LONG, fees_quote=Decimal(129)), "I6", "USDT: positions moved",

@@ -75,7 +75,8 @@ def test_reservations_are_recovered_to_the_dollar(world: Harness) -> None:
     world.proposes(BTC, "buy", size=700, entry=99_000, leverage=3)
     world.passes(seconds=10)
     before = risk_of(world)
-    assert (before.slots_taken, before.exposure_usd) == (2, 3_100)
+    assert before.slots_taken == 2
+    assert before.exposure_usd == 3_100
     world.crashes()
     world.price(BTC, 100_000)
     assert risk_of(world).slots_taken == 2
@@ -91,7 +92,7 @@ def test_all_is_released_when_all_is_over(world: Harness) -> None:
     world.cancels(resting)
     world.passes(minutes=1)
     assert world.codes(too_small) != ()
-    assert (risk_of(world).slots_taken, risk_of(world).exposure_usd) == (0, 0)
+    assert risk_of(world).slots_taken == risk_of(world).exposure_usd == 0
 
 
 def test_a_trade_that_made_less_than_its_fees_is_a_loss(world: Harness) -> None:

@@ -51,7 +51,9 @@ def test_the_other_way_round_is_refused_and_the_same_way_is_not() -> None:
     assert codes(a_review(side=Side.SELL), reservations=taken((BTC, Side.BUY, 1))) == ["OPPOSITE_POSITION"]
 
 
-@pytest.mark.parametrize(("held", "expected"), [(1, []), (2, ["POSITION_LIMIT_SYMBOL"]), (3, ["POSITION_LIMIT_SYMBOL"])])
+@pytest.mark.parametrize(
+    ("held", "expected"), [(1, []), (2, ["POSITION_LIMIT_SYMBOL"]), (3, ["POSITION_LIMIT_SYMBOL"])]
+)
 def test_the_last_slot_of_a_symbol(held: int, expected: list[str]) -> None:
     around = taken(*[(BTC, Side.BUY, 1)] * held, (XRP, Side.BUY, 1))
     assert codes(reservations=around, settings=the_settings(positions_per_symbol_max=2)) == expected

@@ -44,14 +44,12 @@ def test_the_sums_are_those_of_a_naive_recount(steps: list[Reservation | Proposa
         for symbol in SYMBOLS:
             assert reservations.count(symbol) == sum(one.symbol == symbol for one in held)
             for side in Side:
-                assert reservations.count(symbol, side) == sum(
-                    (one.symbol, one.side) == (symbol, side) for one in held
-                )
+                assert reservations.count(symbol, side) == sum((one.symbol, one.side) == (symbol, side) for one in held)
         assert all((id_ in reservations) == (id_ in naive) for id_ in IDS)
     for id_ in IDS:
         reservations.release(id_)
         reservations.release(id_)
-    assert (len(reservations), reservations.exposure_usd) == (0, 0)
+    assert len(reservations) == reservations.exposure_usd == 0
     assert not any(reservations.count(symbol) for symbol in SYMBOLS)
 
 
@@ -63,10 +61,11 @@ def test_a_trade_keeps_the_reservation_it_has() -> None:
     reservations = Reservations()
     reservations.take(a_reservation(100))
     reservations.take(a_reservation(900, Side.SELL))
-    assert (reservations.exposure_usd, reservations.count(SYMBOLS[0], Side.SELL)) == (100, 0)
+    assert reservations.exposure_usd == 100
+    assert reservations.count(SYMBOLS[0], Side.SELL) == 0
 
 
 def test_releasing_what_was_never_taken_is_harmless() -> None:
     reservations = Reservations()
     reservations.release(IDS[0])
-    assert (len(reservations), reservations.count(SYMBOLS[0]), reservations.exposure_usd) == (0, 0, 0)
+    assert len(reservations) == reservations.count(SYMBOLS[0]) == reservations.exposure_usd == 0

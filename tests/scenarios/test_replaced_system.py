@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -374,3 +375,24 @@ def an_intent(world: Harness, **changes: object) -> OrderIntent:
         "created_at_us": world.now_us,
     }  # fmt: skip
     return OrderIntent(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def test_a_pair_quoted_in_bitcoin_trades_and_is_valued_in_account_money(worlds: World) -> None:
+    world = worlds()
+    world.prices({"BTC/USDT": 100_000, "XRP/BTC": "0.00002"})
+    trade = world.proposes("XRP/BTC", "buy", size="0.01", stop="0.000019", target="0.000022", leverage=2)
+    risk: Any = world.engine.actors["risk"].describe()
+    assert risk.exposure_usd == 2_000, "a fiftieth of a bitcoin"
+    world.price("XRP/BTC", "0.000022")
+    world.passes(seconds=10)
+    position = world.position(trade)
+    assert position.close_reason is CloseReason.TAKE_PROFIT
+    earned = position.exit_cost_quote - position.entry_cost_quote - position.fees_quote
+    assert world.balance("BTC") == earned > 0
+    assert world.violations() == ()
+
+
+def test_a_pair_whose_quote_currency_has_no_price_is_refused(worlds: World) -> None:
+    world = worlds()
+    world.price("XRP/BTC", "0.00002")
+    assert world.codes(world.proposes("XRP/BTC", "buy", size="0.01", leverage=2)) == ("NO_RATE",)

@@ -51,7 +51,7 @@ class Valuer:
 
     def __init__(self, instruments: Iterable[Instrument], usd_equivalents: tuple[Currency, ...]) -> None:
         self._equivalents = frozenset(usd_equivalents)
-        self._pair_of: dict[Currency, Symbol] = {}
+        self._pairs_of: dict[Currency, list[Symbol]] = {}
         self._quote_of: dict[Symbol, Currency] = {}
         ranked = sorted(
             instruments, key=lambda one: usd_equivalents.index(one.quote) if one.quote in self._equivalents else -1
@@ -59,14 +59,18 @@ class Valuer:
         for instrument in ranked:
             self._quote_of[instrument.symbol] = instrument.quote
             if instrument.quote in self._equivalents:
-                self._pair_of.setdefault(instrument.base, instrument.symbol)
+                self._pairs_of.setdefault(instrument.base, []).append(instrument.symbol)
 
     def usd_per(self, currency: Currency, price_of: PriceOf) -> Decimal | None:
         """Return what one unit of the currency is worth, None while nobody knows."""
         if currency in self._equivalents:
             return ONE
-        pair = self._pair_of.get(currency)
+        pair = self._pair_of(currency, price_of)
         return None if pair is None else price_of(pair)
+
+    def _pair_of(self, currency: Currency, price_of: PriceOf) -> Symbol | None:
+        """Return the pair that prices the currency: the first that has a price."""
+        return next((pair for pair in self._pairs_of.get(currency, ()) if price_of(pair) is not None), None)
 
     def gauge(
         self, balances: Mapping[Currency, Decimal], positions: Mapping[Symbol, MarginPosition], price_of: PriceOf
@@ -75,8 +79,9 @@ class Valuer:
         equity_usd, slopes, is_linear = ZERO, dict[Symbol, Decimal](), True
         for currency, amount in balances.items():
             equity_usd += amount * (self.usd_per(currency, price_of) or ZERO)
-            if currency in self._pair_of and currency not in self._equivalents:
-                _steepen(slopes, self._pair_of[currency], amount)
+            pair = self._pair_of(currency, price_of)
+            if pair is not None and currency not in self._equivalents:
+                _steepen(slopes, pair, amount)
         scaled_margin_usd = ZERO
         for symbol, position in positions.items():
             quote = self._quote_of[symbol]
