@@ -35,6 +35,7 @@ class DemoStrategy:
         self._settings = settings
         self._instruments = instruments
         self._usd_equivalents = usd_equivalents
+        self._quotes = frozenset(instrument.quote for instrument in instruments.values())
         self._new_id = new_id
         self._choices = random.Random(seed)  # noqa: S311 - a toy strategy, no secret.
         self._tell = tell
@@ -64,7 +65,9 @@ class DemoStrategy:
         price = self._prices[symbol]
         side = self._choices.choice((Side.BUY, Side.SELL))
         sign = 1 if side is Side.BUY else -1
-        is_cash = side is Side.BUY and rate == 1 and self._choices.random() < 1 / 3
+        # Coins in which another pair is quoted pay its fees and losses: bought for cash, they might be gone by then.
+        may_be_cash = side is Side.BUY and rate == 1 and instrument.base not in self._quotes
+        is_cash = may_be_cash and self._choices.random() < 1 / 3
         return TradeProposal(
             id=ProposalId(self._new_id()),
             at_us=at_us,

@@ -751,3 +751,22 @@ def test_a_trade_is_not_let_go_between_a_late_fill_and_its_position(world: Harne
     assert world.position(trade).entry_base == world.order(trade, ENTRY).volume_base
     assert world.violations() == ()
     assert world.position(trade).is_over, "the price is below its stop"
+
+
+@pytest.mark.parametrize("starts", range(6))
+def test_an_order_that_is_over_never_hides_a_live_one_of_the_same_instant(starts: int) -> None:
+    """A stop is refused, and the next start places one at the same microsecond: the start after that sees both."""
+    with Harness() as world:
+        world.price("BTC/USDT", 100_000)
+        for _start in range(starts):  # Each run has ids of its own: their order decides which is read last.
+            world.crashes()
+        world.price("BTC/USDT", 100_000)
+        trade = world.proposes("BTC/USDT", "buy", entry=99_000, stop=97_000, leverage=2)
+        world.exchange.refuse_next(THROTTLED)
+        world.price("BTC/USDT", 98_990)
+        world.crashes()
+        world.crashes()
+        world.price("BTC/USDT", 98_990)
+        world.passes(minutes=3)
+        assert resting(world, trade) == 1
+        assert world.violations() == ()
