@@ -38,6 +38,8 @@ class RecordRequest(Command):
     request: RequestRow
     events: tuple[PublicEvent, ...] = ()
 
+    log_level: ClassVar[str | None] = "INFO"
+
 
 @attrs.frozen(kw_only=True)
 class RecordIntent(Command):
@@ -138,6 +140,8 @@ class RecoveredState:
     """Every position that is not over, and the positions of orders that are not over."""
     fill_ids: tuple[TradeId, ...] = ()
     """The trade ids already booked for those orders."""
+    last_trade_id: TradeId | None = None
+    """The newest execution of the account; the exchange can tell what came after it."""
     requests: tuple[ProposalId, ...] = ()
     """The newest requests, newest last: the same id again is the same intent."""
     approved: tuple[RequestRow, ...] = ()

@@ -194,11 +194,12 @@ class LookUpOrder(Query):
 class PollOrders(Query):
     """What became of these orders, and which trades happened after `after_trade`? OrdersPolled answers.
 
-    `after_trade` is the `cursor` of the last answer, None for all trades of the orders asked about.
+    `after_trade` is the newest trade we know, or the `cursor` of the last answer; None for all trades of the orders
+    asked about, and no others.
     """
 
     order_ids: tuple[OrderId, ...]
-    after_trade: str | None
+    after_trade: TradeId | None
 
 
 # Facts from the exchange --------------------------------------------------------------------------
@@ -313,4 +314,4 @@ class OrdersPolled(Event):
 
     orders: tuple[ExchangeOrder, ...]
     fills: tuple[Fill, ...]
-    cursor: str | None
+    cursor: TradeId | None

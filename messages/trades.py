@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import Enum
-from typing import ClassVar
 
 import attrs
 
@@ -138,8 +137,6 @@ class TradeRejected(Event):
     proposal: TradeProposal
     codes: tuple[str, ...]
     reasons: tuple[str, ...]
-
-    log_level: ClassVar[str | None] = "INFO"
 
 
 @attrs.frozen(kw_only=True)

@@ -22,6 +22,8 @@ from persistence.errors import AccountHeldError, DatabaseUnreachableError, Schem
 if TYPE_CHECKING:
     from persistence.embedded import EmbeddedPostgres
 
+SERVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError)
+"""What a connection raises; `is_outage` tells which of them mean that the server is away."""
 SCHEMA_HEAD = "0001"
 """The step of `migrations/versions` that this code is written for. A test compares the two."""
 SCHEMA_LOCK = 6_074_831_550_921

@@ -132,6 +132,7 @@ class MemoryJournal:
             orders=orders,
             positions=tuple(sorted(positions, key=lambda position: (position.opened_at_us, position.id))),
             fill_ids=self._fill_ids({order.id for order in orders}),
+            last_trade_id=self._last_trade_id(),
             requests=tuple(self.requests)[-REQUESTS_REMEMBERED:],
             approved=self._approved({order.intent.proposal_id for order in orders}),
             taken=self._taken({order.intent.proposal_id for order in orders}),
@@ -159,6 +160,10 @@ class MemoryJournal:
     def _fill_ids(self, order_ids: set[OrderId]) -> tuple[TradeId, ...]:
         wanted = [fill for fill in self.fills.values() if fill.order_id in order_ids]
         return tuple(fill.trade_id for fill in sorted(wanted, key=lambda fill: (fill.at_us, fill.trade_id)))
+
+    def _last_trade_id(self) -> TradeId | None:
+        newest = max(self.fills.values(), key=lambda fill: (fill.at_us, fill.trade_id), default=None)
+        return None if newest is None else TradeId(newest.trade_id.partition("#")[0])
 
     def _approved(self, proposal_ids: set[ProposalId]) -> tuple[RequestRow, ...]:
         return tuple(

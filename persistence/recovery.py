@@ -40,6 +40,7 @@ SELECT * FROM (
 ) AS wanted ORDER BY created_at, id
 """
 FILL_IDS = "SELECT trade_id FROM fills WHERE account = $1 AND order_id = ANY($2::uuid[]) ORDER BY at, trade_id"
+LAST_TRADE = "SELECT trade_id FROM fills WHERE account = $1 ORDER BY at DESC, trade_id DESC LIMIT 1"
 REQUEST_IDS = """
 SELECT id FROM (
     SELECT id, number FROM trade_requests WHERE account = $1 ORDER BY number DESC LIMIT $2
@@ -71,6 +72,7 @@ async def recover(connection: Connection, account: str) -> RecoveredState:
             orders=orders,
             positions=positions,
             fill_ids=await _fill_ids(connection, account, orders),
+            last_trade_id=await _last_trade_id(connection, account),
             requests=await _request_ids(connection, account),
             approved=await _approved(connection, account, orders),
             taken=await _taken(connection, account, orders),
@@ -92,6 +94,12 @@ async def _orders(connection: Connection, account: str, positions: Sequence[Posi
 async def _fill_ids(connection: Connection, account: str, orders: Sequence[Order]) -> tuple[TradeId, ...]:
     rows = await connection.fetch(FILL_IDS, account, [order.id for order in orders])
     return tuple(TradeId(row[0]) for row in rows)
+
+
+async def _last_trade_id(connection: Connection, account: str) -> TradeId | None:
+    """Return the newest execution; a part of one that was booked on several positions counts as the whole."""
+    trade_id = await connection.fetchval(LAST_TRADE, account)
+    return None if trade_id is None else TradeId(trade_id.partition("#")[0])
 
 
 async def _request_ids(connection: Connection, account: str) -> tuple[ProposalId, ...]:

@@ -17,7 +17,6 @@ from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from asyncpg import Connection
 from loguru import logger
 from rich.console import Console, ConsoleDimensions
 from rich.live import Live
@@ -35,6 +34,7 @@ from actors.system import Engine
 from config.settings import Settings
 from messages.base import Currency
 from messages.bus import Subscribe, Topic
+from persistence.database import Connection
 from persistence.sums import fill_sums
 from scripts.logs import configure_logging
 from scripts.view_events import News, fees_in, folded

@@ -16,7 +16,6 @@ from decimal import Decimal
 from itertools import chain
 from pathlib import Path
 
-import asyncpg
 import attrs
 from loguru import logger
 
@@ -33,7 +32,7 @@ from config.loader import load_settings
 from config.settings import Settings, TradingMode
 from messages.base import Currency, Symbol
 from messages.market import Tick
-from persistence.database import Connection, Database, is_outage
+from persistence.database import SERVER_ERRORS, Connection, Database, is_outage
 from persistence.errors import AccountHeldError, DatabaseUnreachableError, SchemaError
 from persistence.journal import PostgresJournal
 from persistence.paper import PostgresBookStore
@@ -101,7 +100,7 @@ def trade_until_done(arguments: Arguments) -> int:
         return _say(error, EXIT_CONFIGURATION)
     except (DatabaseUnreachableError, JournalUnavailableError, SchemaError) as error:
         return _say(error, EXIT_DATABASE)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except SERVER_ERRORS as error:
         if not is_outage(error):
             raise
         return _say(DatabaseUnreachableError(f"the database went away: {error}"), EXIT_DATABASE)

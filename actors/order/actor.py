@@ -29,7 +29,7 @@ from actors.order.timers import (
 )
 from actors.runtime.clock import MICROSECONDS
 from actors.runtime.typed_actor import kinds
-from messages.base import PositionId, TradeId
+from messages.base import PositionId
 from messages.journal import (
     IntentRecorded,
     JournalLoaded,
@@ -186,10 +186,12 @@ class OrderActor(Requests):
         """Take up what the journal remembers, and look for every order that may live."""
         for request_id in state.requests:
             self._remember(request_id)
-        self._foreign_fills.update(dict.fromkeys(state.fill_ids))
+        self._booked.update(dict.fromkeys(state.fill_ids))
+        self._poll_cursor = state.last_trade_id
+        self._owes_poll = state.last_trade_id is not None
         self._recover_trades(state)
         for order in sorted(state.orders, key=lambda order: order.intent.created_at_us):
-            self._recover_order(order, state.fill_ids)
+            self._recover_order(order)
         for row in state.taken:
             self._recover_wish(row)
         for order_id in sorted(self._to_reconcile):
@@ -198,6 +200,8 @@ class OrderActor(Requests):
                 self._look_up(tracked)
         for trade in tuple(self._book.trades.values()):
             self._align(trade)
+        if self._owes_poll:
+            self._poll()
         self._note_reconciled(None)
 
     def _recover_trades(self, state: RecoveredState) -> None:
@@ -224,7 +228,7 @@ class OrderActor(Requests):
             trade.close_when_held = CloseReason.MANUAL
             self._close(trade, CloseReason.MANUAL)
 
-    def _recover_order(self, order: Order, fill_ids: tuple[TradeId, ...]) -> None:
+    def _recover_order(self, order: Order) -> None:
         """What was open rests, as far as we know; what was pending may or may not have left."""
         trade = self._book.trades.get(order.intent.proposal_id)
         if trade is None:
@@ -233,7 +237,6 @@ class OrderActor(Requests):
         tracked = Tracked(
             order=order, trade=trade, phase=Phase.RESTING, deadline_us=deadline_us, heard_at_us=self.now_us
         )
-        tracked.fill_ids.update(fill_ids)
         if order.intent.role in PROTECTIVE:
             tracked.asked_base = ANY_VOLUME  # An amend may have been under way: the look-up will say.
         self._book.add(trade, tracked)

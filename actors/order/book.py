@@ -9,6 +9,7 @@ from enum import Enum, auto
 import attrs
 
 from messages.base import OrderId, PositionId, ProposalId, Symbol, TradeId
+from messages.journal import RecordOrder
 from messages.orders import ExchangeOrder, Order, OrderRole
 from messages.positions import CloseReason, Position
 from messages.trades import Side, TradeProposal
@@ -90,6 +91,8 @@ class Trade:
     entered_base: Decimal = Decimal(0)
     exited_base: Decimal = Decimal(0)
     """What fills have brought and taken, as far as they were passed on: ahead of `position` by what is under way."""
+    unrecorded: list[RecordOrder] = attrs.field(factory=list)
+    """States of its orders that wait for fills under way: a fill is recorded by the position, one hop later."""
     is_released: bool = False
     """Risk has been told that nothing of it lives."""
 
@@ -107,6 +110,14 @@ class Trade:
     def live_legs(self) -> tuple[Tracked, ...]:
         """Every order of the trade that may still fill."""
         return tuple(leg for leg in self.legs.values() if leg.is_live)
+
+    @property
+    def is_in_step(self) -> bool:
+        """Whether the position has booked every fill that was passed on to it."""
+        position = self.position
+        if position is None:
+            return not self.entered_base
+        return position.entry_base == self.entered_base and position.exit_base == self.exited_base
 
     @property
     def left_base(self) -> Decimal:
@@ -143,10 +154,15 @@ class OrderBook:
         self.by_position.pop(trade.position_id, None)
         self.by_symbol.get(trade.proposal.symbol, {}).pop(trade.id, None)
 
-    def holding(self, symbol: Symbol, closed_by: Side) -> list[Trade]:
-        """Return the trades that hold something of the symbol which this side would close, oldest first."""
-        trades = self.by_symbol.get(symbol, {}).values()
-        return [trade for trade in trades if trade.left_base > 0 and trade.proposal.side is not closed_by]
+    def holding(self, symbol: Symbol, closed_by: Side, *, margin_only: bool) -> list[Trade]:
+        """Return the trades that hold what this side of the symbol would close: margin first, then oldest first."""
+        trades = [
+            trade
+            for trade in self.by_symbol.get(symbol, {}).values()
+            if trade.left_base > 0 and trade.proposal.side is not closed_by
+        ]
+        on_margin = [trade for trade in trades if trade.proposal.leverage > 1]
+        return on_margin if margin_only else on_margin + [trade for trade in trades if trade.proposal.leverage == 1]
 
     def is_alone(self, trade: Trade) -> bool:
         """Say whether no other trade holds anything of the symbol."""
@@ -155,7 +171,9 @@ class OrderBook:
 
     def add(self, trade: Trade, tracked: Tracked) -> None:
         """Take up an order as the newest of its role."""
-        trade.legs[tracked.order.intent.role] = tracked
+        present = trade.legs.get(tracked.order.intent.role)
+        if present is None or not present.is_live or not tracked.order.is_over:
+            trade.legs[tracked.order.intent.role] = tracked
         self.live[tracked.order.id] = tracked
 
     def find(self, order_id: OrderId) -> Tracked | None:

@@ -19,7 +19,7 @@ Problem = tuple[str, str]
 """A code and a sentence with the numbers."""
 
 ZERO = Decimal(0)
-MAGNITUDE_MAX = Decimal(10) ** 15
+MAGNITUDE_MAX = Decimal(1_000_000_000_000_000)
 ENTRY_TYPES = (OrderType.MARKET, OrderType.LIMIT)
 
 
@@ -52,7 +52,7 @@ def problems(proposal: TradeProposal, instruments: Mapping[Symbol, Instrument]) 
 def amount_problems(amounts: Iterable[tuple[str, Decimal]]) -> list[Problem]:
     """Return which of the named amounts is no amount of money or no price."""
     return [
-        ("BAD_VALUE", f"{name} is {value}; it must be above 0 and at most {MAGNITUDE_MAX:E}")
+        ("BAD_VALUE", f"{name} is {value}; it must be above 0 and at most {MAGNITUDE_MAX:,f}")
         for name, value in amounts
         if not value.is_finite() or value <= 0 or value > MAGNITUDE_MAX
     ]

@@ -28,9 +28,9 @@ def entry_volume_base(
 def size_problem(volume_base: Decimal, price_quote: Decimal, instrument: Instrument) -> str | None:
     """Say why the exchange would not take this volume; None when it would."""
     if volume_base < instrument.volume_min_base:
-        return f"volume {volume_base} is below the minimum of {instrument.volume_min_base} {instrument.base}"
+        return f"volume {volume_base:f} is below the minimum of {instrument.volume_min_base:f} {instrument.base}"
     if volume_base * price_quote < instrument.notional_min_quote:
-        return f"notional is below the minimum of {instrument.notional_min_quote} {instrument.quote}"
+        return f"notional is below the minimum of {instrument.notional_min_quote:f} {instrument.quote}"
     return None
 
 

@@ -67,7 +67,7 @@ class RiskActor(TypedActor):
         self._state = RiskState()
         self._reservations = Reservations()
         self._rates: dict[Currency, Decimal] = dict.fromkeys(usd_equivalents, Decimal(1))
-        self._results: OrderedDict[PositionId, None] = OrderedDict()
+        self._results: OrderedDict[PositionId, Decimal] = OrderedDict()
 
     def on_receive(self, message: RiskInbox) -> None:
         """Handle one message."""
@@ -130,13 +130,18 @@ class RiskActor(TypedActor):
         if not position.is_over:
             self._reserve_for(position)
             return
-        if position.id in self._results:
+        net_usd = realised(position) * self._rate(position.symbol)
+        earlier_usd = self._results.get(position.id)
+        if earlier_usd == net_usd:
             return
-        self._results[position.id] = None
+        self._results[position.id] = net_usd
         if len(self._results) > RESULTS_REMEMBERED:
             self._results.popitem(last=False)
-        net_usd = realised(position) * self._rate(position.symbol)
-        self._state = after_result(self._state, net_usd, self._settings.cooldowns, self.now_us)
+        if earlier_usd is None:
+            self._state = after_result(self._state, net_usd, self._settings.cooldowns, self.now_us)
+        else:  # It was over before, and has lived again: the difference counts, the streak has been counted.
+            realised_usd = self._state.realised_usd + net_usd - earlier_usd
+            self._state = attrs.evolve(self._state, realised_usd=realised_usd, updated_at_us=self.now_us)
         self.emit(RecordRiskState(state=self._state))
 
     def _reserve_for(self, position: Position) -> None:
@@ -169,13 +174,16 @@ class RiskActor(TypedActor):
         self._state = state.risk
         self._equity_usd = self._equity_start_usd + state.risk.realised_usd
         for row in state.approved:
-            proposal = from_row(row)
+            proposal, exposure_usd = from_row(row), reserved_usd(row)
+            self._rates.setdefault(
+                self._instruments[proposal.symbol].quote, exposure_usd / (proposal.size_usd * proposal.leverage)
+            )
             self._reservations.take(
                 Reservation(
                     trade_id=proposal.id,
                     symbol=proposal.symbol,
                     side=proposal.side,
-                    exposure_usd=reserved_usd(row),
+                    exposure_usd=exposure_usd,
                 )
             )
 

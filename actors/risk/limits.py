@@ -14,7 +14,7 @@ import attrs
 from actors.risk.reservations import Reservations
 from config.settings import RiskSettings
 from messages.risk import RiskState, TradingState
-from messages.trades import ReviewTrade, TradeProposal
+from messages.trades import ReviewTrade, Side, TradeProposal
 
 ONE_HUNDRED = Decimal(100)
 
@@ -58,6 +58,13 @@ def cooldown(_review: ReviewTrade, now: Circumstances) -> Finding | None:
     return Finding("IN_COOLDOWN", f"{left_us // 1_000_000} s left of the cooldown after {now.state.cooldown_reason}")
 
 
+def short_on_margin(review: ReviewTrade, _now: Circumstances) -> Finding | None:
+    """A short is borrowed. Without leverage left it would sell coins that we own for something else."""
+    if review.proposal.side is Side.BUY or review.proposal.leverage > 1:
+        return None
+    return Finding("SHORT_NEEDS_LEVERAGE", "a short needs leverage of at least 2, and 1 is left")
+
+
 def opposite_position(review: ReviewTrade, now: Circumstances) -> Finding | None:
     """The exchange nets margin positions of a pair: the opposite is refused, not silently netted."""
     proposal = review.proposal
@@ -96,6 +103,7 @@ def exposure(review: ReviewTrade, now: Circumstances) -> Finding | None:
 RULES: tuple[Rule, ...] = (
     trading_state,
     cooldown,
+    short_on_margin,
     opposite_position,
     positions_per_symbol,
     positions_total,

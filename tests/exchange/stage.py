@@ -20,7 +20,7 @@ from actors.runtime.switchboard import Switchboard
 from actors.runtime.timers import Timers
 from actors.runtime.typed_actor import TypedActor, kinds
 from config.settings import PaperSettings
-from messages.base import UNSTAMPED, Currency, ExternalOrderId, Message, OrderId, ProposalId, Symbol
+from messages.base import UNSTAMPED, Currency, ExternalOrderId, Message, OrderId, ProposalId, Symbol, TradeId
 from messages.exchange import GetAccount
 from messages.market import PriceMoved
 from messages.orders import AmendOrder, CancelOrder, LookUpOrder, PlaceOrder, PollOrders
@@ -137,7 +137,7 @@ class Theatre:
         self.say(LookUpOrder(order_id=order_id, symbol=BTC_USDT, sent_at_us=0))
 
     def poll(self, *order_ids: OrderId, after: str | None = None) -> None:
-        self.say(PollOrders(order_ids=order_ids, after_trade=after))
+        self.say(PollOrders(order_ids=order_ids, after_trade=None if after is None else TradeId(after)))
 
     def ask_account(self) -> None:
         self.say(GetAccount())

@@ -93,7 +93,12 @@ def test_everything_that_speaks_against_it_is_said_in_the_order_of_the_rules() -
         "TRADING_HALTED", "IN_COOLDOWN", "OPPOSITE_POSITION", "POSITION_LIMIT_SYMBOL", "POSITION_LIMIT_TOTAL",
         "EXPOSURE_LIMIT",
     ]  # fmt: skip
-    assert len(RULES) == len(found)
+    assert len(RULES) == len(found) + 1, "all but the one about shorts, which a long cannot break"
+
+
+def test_a_short_without_leverage_is_a_sale_of_coins_we_own() -> None:
+    assert codes(a_review(side=Side.SELL, leverage=1)) == ["SHORT_NEEDS_LEVERAGE"]
+    assert codes(a_review(side=Side.SELL, leverage=2)) == []
 
 
 def test_every_finding_carries_its_numbers() -> None:

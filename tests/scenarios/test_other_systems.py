@@ -75,7 +75,7 @@ def what_the_exchange_says(world: Harness) -> list[Message]:
         OrderAccepted(order_id=intent.id, external_id=external, at_us=world.now_us),
         ExecutionReported(fill=fills[0]),
         ExecutionReported(fill=fills[1]),
-        OrdersPolled(orders=(state,), fills=fills, cursor="2"),
+        OrdersPolled(orders=(state,), fills=fills, cursor=TradeId("T0000000002")),
     ]
 
 

@@ -16,6 +16,7 @@ import attrs
 
 from actors.exchange.mock.books import NOTHING, Books
 from actors.exchange.mock.faults import ClosedByHand, Faults, FundsMoved
+from actors.exchange.mock.history import number_of, trade_id_of
 from actors.exchange.mock.refusals import may_retry
 from actors.exchange.mock.store import BookChanges, BookStore, Document, Progress
 from actors.exchange.mock.telling import Saying, Telling
@@ -270,12 +271,14 @@ class MockExchangeActor(TypedActor):
         history, horizon_us = self._books.history, self._horizon_us()
         orders = (history.find(order_id) for order_id in message.order_ids)
         views = (history.view(order, horizon_us) for order in orders if order is not None)
-        after = history.trade_count if message.after_trade is None else int(message.after_trade)
+        after = history.trade_count if message.after_trade is None else number_of(message.after_trade)
         fills, cursor = history.fills_after(after, horizon_us)
         if message.after_trade is None:
             cursor = history.seen_until(horizon_us)
             fills = tuple(fill for asked in message.order_ids for fill in history.fills_of(asked, horizon_us))
-        return OrdersPolled(orders=tuple(view for view in views if view is not None), fills=fills, cursor=str(cursor))
+        return OrdersPolled(
+            orders=tuple(view for view in views if view is not None), fills=fills, cursor=trade_id_of(cursor)
+        )
 
     def _carry_out(self) -> None:
         """Let happen what the fault plan wants to happen to the account."""

@@ -22,6 +22,11 @@ def trade_id_of(number: int) -> TradeId:
     return TradeId(f"T{number:010d}")
 
 
+def number_of(trade_id: TradeId) -> int:
+    """Return which trade of the account this one is."""
+    return int(trade_id.removeprefix("T"))
+
+
 def external_id_of(number: int) -> ExternalOrderId:
     """Return the exchange's id of the how-manyth order of these books."""
     return ExternalOrderId(f"O{number:010d}")

@@ -22,8 +22,10 @@ from actors.runtime.ports import Ports
 from actors.runtime.typed_actor import TypedActor
 from config.settings import OrderSettings
 from messages.base import NO_TRADE, OrderId, ProposalId, Symbol, TradeId
+from messages.bus import PublicEvent
 from messages.journal import (
     RecordAlert,
+    RecordOrder,
 )
 from messages.lifecycle import OrdersReconciled
 from messages.market import Instrument
@@ -59,8 +61,10 @@ class OrderDesk(TypedActor):
         self._reconciled = 0
         self._repaired = 0
         self._is_poll_set = False
-        self._poll_cursor: str | None = None
-        self._foreign_fills: OrderedDict[TradeId, None] = OrderedDict()
+        self._poll_cursor: TradeId | None = None
+        self._owes_poll = False
+        """Whether the start waits for the trades since the last one that the journal knows."""
+        self._booked: OrderedDict[TradeId, None] = OrderedDict()
         self._repricing: set[ProposalId] = set()
         self._changes: dict[ProposalId, deque[ChangeProtection]] = {}
 
@@ -81,6 +85,20 @@ class OrderDesk(TypedActor):
     def _look_up(self, tracked: Tracked) -> None:
         self._ask_permit(tracked, CallKind.LOOK_UP, CallPriority.QUERY)
 
+    def _record(self, tracked: Tracked, *events: PublicEvent) -> None:
+        """Keep the order's state; while fills of its trade are on their way to the journal, it waits for them."""
+        record = RecordOrder(order=tracked.order, events=events)
+        if tracked.trade.is_in_step:
+            self.emit(record, tracked.trade.id)
+        else:
+            tracked.trade.unrecorded.append(record)
+
+    def _record_waiting(self, trade: Trade) -> None:
+        if trade.unrecorded and trade.is_in_step:
+            records, trade.unrecorded = trade.unrecorded, []
+            for record in records:
+                self.emit(record, trade.id)
+
     def _note_reconciled(self, order_id: OrderId | None) -> None:
         """Say so once every order of the journal has been asked about, or has ended meanwhile."""
         if order_id is not None:
@@ -88,7 +106,7 @@ class OrderDesk(TypedActor):
                 return
             self._to_reconcile.discard(order_id)
             self._reconciled += 1
-        if not self._to_reconcile and not self._is_ready:
+        if not self._to_reconcile and not self._is_ready and not self._owes_poll:
             self.emit(OrdersReconciled(orders=self._reconciled, repaired=self._repaired))
             self._set_poll()
 
@@ -102,7 +120,7 @@ class OrderDesk(TypedActor):
         self.emit(RecordAlert(events=(event,)), trade.id)
 
     def _set_poll(self) -> None:
-        if not self._is_poll_set and self._book.live:
+        if not self._is_poll_set and (self._book.live or self._owes_poll):
             self._is_poll_set = True
             self.after(self._settings.poll_s * MICROSECONDS, PollDue(), NO_TRADE)
 

@@ -23,9 +23,6 @@ from actors.order.timers import (
 )
 from actors.runtime.clock import MICROSECONDS
 from messages.base import OrderId, ProposalId
-from messages.journal import (
-    RecordOrder,
-)
 from messages.market import GetPrice
 from messages.orders import (
     Order,
@@ -57,6 +54,7 @@ class Guarding(Sending):
             return
         is_new = trade.position is None
         trade.position = position
+        self._record_waiting(trade)
         if message.last_price_quote:
             trade.last_price_quote = message.last_price_quote
         if position.is_over:
@@ -105,8 +103,7 @@ class Guarding(Sending):
         """Tell risk when nothing of the trade can grow any more, and forget it when nothing lives."""
         position = trade.position
         entry_over = trade.live(OrderRole.ENTRY) is None and OrderRole.ENTRY not in trade.waiting
-        expects_position = any(leg.order.filled_base for leg in trade.legs.values()) and position is None
-        if not entry_over or expects_position or (position is not None and not position.is_over):
+        if not entry_over or not trade.is_in_step or (position is not None and not position.is_over):
             return
         if not trade.is_released:
             trade.is_released = True
@@ -147,7 +144,7 @@ class Guarding(Sending):
         before, trade = tracked.order, tracked.trade
         order = tracked.order = advance(before, happening, at_us or self.now_us, reason=reason)
         if order.status is not before.status:
-            self.emit(RecordOrder(order=order, events=(outbox.order_ended(order),)), order.intent.proposal_id)
+            self._record(tracked, outbox.order_ended(order))
         self._book.retire(tracked)
         if happening in (Happening.REFUSED, Happening.PROVEN_ABSENT) and not tracked.is_withdrawn:
             self._after_failure(trade, order, may_retry=may_retry)
@@ -215,7 +212,12 @@ class Guarding(Sending):
             return
         trade.waiting.discard(OrderRole.ENTRY)
         entry = trade.legs[OrderRole.ENTRY]
-        if price_quote is None or trade.is_withdrawn or price_problems(trade.proposal, price_quote):
+        if (
+            price_quote is None
+            or trade.is_withdrawn
+            or self._is_stopping
+            or price_problems(trade.proposal, price_quote)
+        ):
             self._finish(trade)
             return
         self._record_intent(trade, self._entry(trade, price_quote, attempt=entry.order.intent.attempt + 1))

@@ -34,6 +34,13 @@ from messages.orders import (
 )
 from messages.permits import CallKind, CallPriority, PermitExpired, PermitGranted, RequestPermit
 
+PLACING = {
+    OrderRole.STOP: CallPriority.PROTECT,
+    OrderRole.EXIT: CallPriority.PROTECT,
+    OrderRole.TARGET: CallPriority.OPEN,  # It leaves the reserve to the stops; the local watch has it as well.
+    OrderRole.ENTRY: CallPriority.OPEN,
+}
+
 
 class Sending(OrderDesk):
     """What leaves, and when it may."""
@@ -76,9 +83,9 @@ class Sending(OrderDesk):
             self._over(tracked, Happening.WITHDRAWN, "withdrawn before it was sent")
             return
         tracked.phase = Phase.WAITING
-        is_entry = tracked.order.intent.role is OrderRole.ENTRY
-        wait_us = self._settings.permit_wait_max_s * MICROSECONDS if is_entry else FOREVER_US
-        self._ask_permit(tracked, CallKind.PLACE, CallPriority.OPEN if is_entry else CallPriority.PROTECT, wait_us)
+        role = tracked.order.intent.role
+        wait_us = self._settings.permit_wait_max_s * MICROSECONDS if role is OrderRole.ENTRY else FOREVER_US
+        self._ask_permit(tracked, CallKind.PLACE, PLACING[role], wait_us)
 
     def _use_permit(self, message: PermitGranted) -> None:
         if message.kind is CallKind.POLL:
@@ -176,7 +183,7 @@ class Sending(OrderDesk):
 
     def _poll(self) -> None:
         self._is_poll_set = False
-        if not self._book.live:
+        if not self._book.live and not self._owes_poll:
             return
         deadline_us = self.now_us + self._settings.poll_s * MICROSECONDS
         self.emit(
@@ -185,7 +192,7 @@ class Sending(OrderDesk):
 
     def _send_poll(self) -> None:
         ids = tuple(id_ for id_, tracked in self._book.live.items() if tracked.phase is Phase.RESTING)
-        if ids:
+        if ids or self._owes_poll:
             self.emit(PollOrders(order_ids=ids, after_trade=self._poll_cursor))
         self._set_poll()
 

@@ -22,7 +22,6 @@ from actors.runtime.clock import MICROSECONDS
 from messages.base import NO_TRADE, ExternalOrderId, OrderId, TradeId
 from messages.journal import (
     RecordAlert,
-    RecordOrder,
 )
 from messages.orders import (
     AmendRefused,
@@ -50,8 +49,8 @@ ENDING_HAPPENING = {
     OrderStatus.EXPIRED: Happening.EXPIRY_CONFIRMED,
     OrderStatus.ERROR: Happening.CANCEL_CONFIRMED,
 }
-FOREIGN_REMEMBERED = 10_000
-"""Executions of others whose ids are in memory."""
+BOOKED_REMEMBERED = 10_000
+"""Executions in memory that no tracked order remembers: those of others, and those from before the start."""
 ZERO = Decimal(0)
 
 
@@ -73,7 +72,7 @@ class Settling(Guarding):
         if order is not before:
             became_open = before.status is OrderStatus.PENDING
             events = (outbox.order_placed(order),) if became_open else ()
-            self.emit(RecordOrder(order=order, events=events), order.intent.proposal_id)
+            self._record(tracked, *events)
         if order.status is OrderStatus.ERROR and not tracked.is_live:
             self._book.revive(tracked)  # We had given it up, and the exchange has it: it must not live.
             tracked.is_withdrawn = True
@@ -165,7 +164,7 @@ class Settling(Guarding):
         tracked.phase = Phase.SETTLING
         symbol = tracked.order.intent.symbol
         self._settling[symbol] = self._settling.get(symbol, 0) + 1
-        self.emit(RecordOrder(order=tracked.order), tracked.order.intent.proposal_id)
+        self._record(tracked)
         if tracked.order.intent.role is OrderRole.STOP:
             self._watch_bare(tracked.trade, reason)
         self._look_up(tracked)
@@ -205,7 +204,9 @@ class Settling(Guarding):
 
     def _take_status(self, tracked: Tracked, state: ExchangeOrder) -> None:
         if state.filled_base > tracked.order.filled_base:
-            self._look_up(tracked)  # Fills that no poll tells any more: the end is believed when they are in.
+            # Fills that no poll tells any more: the end is believed when they are in.
+            wait_us = self._settings.look_up_every_s * MICROSECONDS
+            self.after(wait_us, LookAgain(order_id=tracked.order.id), tracked.order.intent.proposal_id)
         elif state.status is OrderStatus.FILLED:
             self._complete(tracked)
         elif state.status in ENDING_HAPPENING:
@@ -222,13 +223,12 @@ class Settling(Guarding):
         order = tracked.order
         if order.volume_base != volume_base or order.trigger_price_quote != trigger_price_quote:
             tracked.order = amended(order, volume_base, trigger_price_quote, self.now_us)
-            self.emit(RecordOrder(order=tracked.order), order.intent.proposal_id)
+            self._record(tracked)
 
     def _complete(self, tracked: Tracked) -> None:
         """End an order of which the exchange says that nothing is left."""
         tracked.order = completed(tracked.order, self.now_us)
-        event = outbox.order_filled(tracked.order)
-        self.emit(RecordOrder(order=tracked.order, events=(event,)), tracked.order.intent.proposal_id)
+        self._record(tracked, outbox.order_filled(tracked.order))
         self._retire(tracked)
         self._align(tracked.trade)
 
@@ -256,9 +256,9 @@ class Settling(Guarding):
         """Count an execution once, whoever tells it, and hand it to the position."""
         tracked = self._book.find(fill.order_id)
         if tracked is None or fill.is_liquidation:
-            self._book_foreign(fill)
+            self._book_foreign(fill, margin_only=fill.is_liquidation)
             return
-        if fill.trade_id in tracked.fill_ids:
+        if fill.trade_id in tracked.fill_ids or fill.trade_id in self._booked:
             return
         tracked.fill_ids.add(fill.trade_id)
         tracked.heard_at_us = self.now_us
@@ -266,18 +266,19 @@ class Settling(Guarding):
         self._leave_settling(tracked)
         if tracked.is_live and tracked.phase in (Phase.SENT, Phase.WAITING, Phase.RECORDING):
             tracked.phase = Phase.RESTING
-        self._pass_on(tracked.trade, tracked.order, fill)
+        self._pass_on(tracked, fill)
         if tracked.is_live and tracked.order.is_over:
             self._retire(tracked)
         if tracked.is_live:
             self._set_poll()
 
-    def _pass_on(self, trade: Trade, order: Order, fill: Fill) -> None:
+    def _pass_on(self, tracked: Tracked, fill: Fill) -> None:
         """Hand the fill to the position; a trade that had ended comes back to life with it.
 
         Two exits of one position may both fire, and reduce-only guards the sum of a symbol's positions only: what an
         exit takes beyond its own position, it takes from another one.
         """
+        trade, order = tracked.trade, tracked.order
         self._book.open_trade(trade)
         if order.intent.role is OrderRole.ENTRY:
             trade.entered_base += fill.volume_base
@@ -292,8 +293,9 @@ class Settling(Guarding):
         if own_base:
             self._apply(trade, order, part_of(fill, own_base, number=0))
         else:
-            self.emit(RecordOrder(order=order), trade.id)
-        self._book_foreign(part_of(fill, fill.volume_base - own_base, number=1 if own_base else 0))
+            self._record(tracked)
+        excess = part_of(fill, fill.volume_base - own_base, number=1 if own_base else 0)
+        self._book_foreign(excess, margin_only=True)
 
     def _apply(self, trade: Trade, order: Order, fill: Fill) -> None:
         proposal = trade.proposal
@@ -308,15 +310,18 @@ class Settling(Guarding):
             proposal.id,
         )
 
-    def _book_foreign(self, fill: Fill) -> None:
-        """An execution of no order of ours closes what we hold, oldest first: by hand, or by liquidation."""
-        if fill.trade_id in self._foreign_fills:
+    def _book_foreign(self, fill: Fill, *, margin_only: bool) -> None:
+        """An execution of no order of ours closes what we hold, oldest first: by hand, or by liquidation.
+
+        What was bought outright is not liquidated, and no reduce-only exit takes it.
+        """
+        if fill.trade_id in self._booked:
             return
-        self._foreign_fills[fill.trade_id] = None
-        if len(self._foreign_fills) > FOREIGN_REMEMBERED:
-            self._foreign_fills.popitem(last=False)
+        self._booked[fill.trade_id] = None
+        if len(self._booked) > BOOKED_REMEMBERED:
+            self._booked.popitem(last=False)
         left_base = fill.volume_base
-        for number, trade in enumerate(self._book.holding(fill.symbol, fill.side)):
+        for number, trade in enumerate(self._book.holding(fill.symbol, fill.side, margin_only=margin_only)):
             volume_base = min(left_base, trade.left_base)
             if trade.position is None or not volume_base:
                 continue
@@ -348,11 +353,19 @@ class Settling(Guarding):
                 tracked.polled = state
                 self._take_state(tracked, state, ())
         self._report_silence()
+        if self._owes_poll:
+            self._owes_poll = False
+            self._note_reconciled(None)
 
     def _report_silence(self) -> None:
         """An order that no poll has mentioned for too long is looked up by itself and reported, never dropped."""
         limit_us = self.now_us - self._settings.silence_max_s * MICROSECONDS
-        for tracked in self._book.live.values():
+        late_us = self.now_us - self._settings.deadline_s * MICROSECONDS
+        for tracked in tuple(self._book.live.values()):
+            intent = tracked.order.intent
+            is_waiting = tracked.phase in (Phase.RECORDING, Phase.WAITING)
+            if intent.role is OrderRole.STOP and is_waiting and intent.created_at_us < late_us:
+                self._watch_bare(tracked.trade, "the stop still waits to be sent")
             if tracked.phase is Phase.RESTING and tracked.heard_at_us < limit_us:
                 tracked.heard_at_us = self.now_us
                 self._alert("order_silent", tracked.trade, f"no news of order {tracked.order.id}")
