@@ -36,6 +36,7 @@ from persistence.database import SERVER_ERRORS, Connection, Database, is_outage
 from persistence.errors import AccountHeldError, DatabaseUnreachableError, SchemaError
 from persistence.journal import PostgresJournal
 from persistence.paper import PostgresBookStore
+from persistence.partitions import drop_old_partitions
 from persistence.protocol import JournalUnavailableError
 from persistence.runs import Run, begin_run, end_run
 from scripts.demo import DemoStrategy
@@ -234,6 +235,8 @@ class Session:
         ticks, first = await self._ticks_after(progress)
         starts_at_us = max(progress.at_us, self._stream.starts_at_us if first is None else first.at_us)
         run = await begin_run(connection, self._account, self._until_us(starts_at_us), self._arguments.identity)
+        months = self._settings.execution.journal.retention_months
+        await drop_old_partitions(connection, self._account, months=months, now_us=starts_at_us)
         balances = await journal.open_account(self._settings.execution.paper.balances)
         engine = Engine(self._world(journal, store, run, starts_at_us, _equity_usd(self._settings, balances)))
         requests = await self._unknown_requests(journal)

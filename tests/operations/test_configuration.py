@@ -243,3 +243,19 @@ def test_log_lines_as_json_hold_no_secret(elsewhere: Where, tmp_path: Path, log:
 def test_a_log_level_keeps_quiet_what_is_below_it(elsewhere: Where, log: Path) -> None:
     result = done("--for", "100", "--speed", "max", "--log-level", "error", log=log, **elsewhere.variables)
     assert result.stdout.startswith("ticks 303")
+
+
+def test_photographs_older_than_the_retention_are_given_up_at_a_start(
+    elsewhere: Where, tmp_path: Path, log: Path
+) -> None:
+    (tmp_path / "execution.yaml").write_text("journal: {retention_months: 2}\n")
+    months = []
+    for first_s in (1642204800, 1649980800):  # The middle of January and of April 2022.
+        prices = tmp_path / f"{first_s}.csv"
+        prices.write_text("".join(f"{first_s + 60 * n},100000,0.1\n" for n in range(5)))
+        words = ("--prices", f"{SYMBOL}={prices}", "--until-prices-end", "--config", tmp_path)
+        done(*words, log=log, **elsewhere.variables)
+        kept = "SELECT DISTINCT extract(month FROM timestamp)::int AS month FROM equity_snapshots ORDER BY 1"
+        (rows,) = look(elsewhere, kept)
+        months.append([row["month"] for row in rows])
+    assert months == [[1], [4]]

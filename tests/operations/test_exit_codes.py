@@ -141,20 +141,18 @@ def test_an_address_that_is_none_is_3(log: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "actor", "message"),
+    ("dispatcher", "module", "actor", "message"),
     [
-        ("order.actor", "OrderActor", "TradeApproved"),
-        ("exchange.mock.actor", "MockExchangeActor", "PlaceOrder"),
-        ("position.actor", "PositionActor", "ApplyFill"),
-        ("supervisor.actor", "SupervisorActor", "JournalLoaded"),
+        ("shared", "order.actor", "OrderActor", "TradeApproved"),
+        ("threads", "order.actor", "OrderActor", "TradeApproved"),
+        ("shared", "exchange.mock.actor", "MockExchangeActor", "PlaceOrder"),
+        ("shared", "position.actor", "PositionActor", "ApplyFill"),
+        ("shared", "supervisor.actor", "SupervisorActor", "JournalLoaded"),
     ],
 )
-@pytest.mark.parametrize("dispatcher", ["shared", "threads"])
 def test_an_actor_that_fails_is_70_and_the_next_start_recovers(
     module: str, actor: str, message: str, dispatcher: str, tmp_path: Path, elsewhere: Where, log: Path
 ) -> None:
-    if dispatcher == "threads" and actor != "OrderActor":
-        pytest.skip("one actor in threads is enough")
     (tmp_path / "execution.yaml").write_text(f"actors: {{dispatcher: {dispatcher}}}\n")
     words = ("--for", "120", "--speed", "max", "--config", str(tmp_path))
     program = BREAKING.format(module=module, actor=actor, message=message)

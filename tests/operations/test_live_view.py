@@ -136,9 +136,11 @@ def test_a_signal_drains_and_leaves_with_a_summary(state: Path, tmp_path: Path, 
 
 def test_warnings_stand_above_the_view_as_whole_lines(state: Path, tmp_path: Path) -> None:
     proposals = tmp_path / "proposals.jsonl"
-    proposals.write_text("no json\n" + '{"at": 1735689605, "symbol": "BTC/USDT", "side": "buy", "size_usd": "-1"}\n')
+    proposals.write_text('{"at": 1735689605, "symbol": "BTC/USDT", "side": "buy", "size_usd": "500"}\n')
     config = account(tmp_path, "warned")
-    arguments = ("--config", str(config), "--proposals", str(proposals), "--demo", "--for", "300", "--speed", "100")
+    with (config / "execution.yaml").open("a", encoding="utf-8") as file:
+        file.write("paper: {balances: {USD: 50000}}\n")  # No USDT to buy with: the exchange refuses.
+    arguments = ("--config", str(config), "--proposals", str(proposals), "--for", "300", "--speed", "100")
     with OnTerminal(state, *arguments) as terminal:
         assert terminal.ends() == 0
 
