@@ -115,6 +115,7 @@ class Harness:
             book_store=self.books,
             faults=self.exchange,
             is_repeatable=True,
+            io_suspends=False,
         )
         self._engine = Engine(world)
         self._engine.switchboard.tap(self.heard.append)

@@ -66,6 +66,8 @@ class World:
     faults: Faults | None = None
     is_repeatable: bool
     """Whether results of I/O are told in the order in which it was started."""
+    io_suspends: bool = True
+    """Whether any I/O ever waits; a journal and books in memory do not."""
 
 
 @attrs.frozen
@@ -246,4 +248,4 @@ class Engine:
 def _dispatcher(world: World) -> Dispatcher:
     if world.settings.execution.actors.dispatcher == "threads":
         return ThreadDispatcher()
-    return SharedDispatcher(ordered_io=world.is_repeatable)
+    return SharedDispatcher(ordered_io=world.is_repeatable, io_suspends=world.io_suspends)

@@ -25,6 +25,8 @@ from messages.trades import OrderType, Side
 class OrderStatus(Enum):
     """The seven states. The last four are terminal and never change."""
 
+    __hash__ = object.__hash__  # By identity: Enum hashes the name, in Python, at every look into a table.
+
     PENDING = "PENDING"
     OPEN = "OPEN"
     PARTIALLY_FILLED = "PARTIALLY_FILLED"
@@ -39,6 +41,8 @@ TERMINAL = frozenset({OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.EXP
 
 class OrderRole(Enum):
     """Why an order exists: a fill is booked by role."""
+
+    __hash__ = object.__hash__  # By identity: Enum hashes the name, in Python, at every look into a table.
 
     ENTRY = "entry"
     STOP = "stop"

@@ -12,8 +12,9 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, Union
 
+import attrs
 import pykka
 from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
@@ -22,7 +23,8 @@ from actors.runtime.typed_actor import TypedActor
 from messages.base import Message, stamp
 
 T = TypeVar("T")
-Deliver = Callable[["asyncio.Task[Any]"], None]
+Ending = Union["asyncio.Task[Any]", "Ended"]
+Deliver = Callable[[Ending], None]
 
 MESSAGES_PER_TURN = 500
 """After so many messages the shared loop looks after its sockets before it goes on."""
@@ -140,17 +142,19 @@ class SharedDispatcher:
     """All actors on one asyncio loop: a message costs a function call, not a thread switch.
 
     With `ordered_io` the results of I/O are told in the order in which the I/O was started, whatever finishes
-    first, and only when every inbox is empty: this makes a replay repeatable to the digit.
+    first, and only when every inbox is empty: this makes a replay repeatable to the digit. Without `io_suspends` no I/O
+    ever waits (a journal in memory), and it is run at once, without a task.
     """
 
-    def __init__(self, *, ordered_io: bool) -> None:
+    def __init__(self, *, ordered_io: bool, io_suspends: bool = True) -> None:
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
         self._ordered_io = ordered_io
+        self._io_suspends = io_suspends
         self._ready: deque[SharedInbox] = deque()
         self._draining = False
         self._wake_is_set = False
-        self._io: deque[tuple[asyncio.Task[Any], Deliver]] = deque()
+        self._io: deque[tuple[Ending, Deliver]] = deque()
         self._free_io: set[asyncio.Task[Any]] = set()
 
     def runnable(self, actor_class: type[TypedActor]) -> type[TypedActor]:
@@ -258,8 +262,11 @@ class SharedDispatcher:
         on_error: Callable[[Exception], Message],
     ) -> None:
         """Run slow work on the loop; its result is told to `actor`."""
-        task: asyncio.Task[T] = self._loop.create_task(coroutine)
         deliver = _delivery(actor, on_result, on_error)
+        if not self._io_suspends:
+            self._io.append((_run_at_once(coroutine), deliver))
+            return
+        task: asyncio.Task[T] = self._loop.create_task(coroutine)
         if self._ordered_io:
             self._io.append((task, deliver))
             return
@@ -274,33 +281,69 @@ class SharedDispatcher:
         task.add_done_callback(finish)
 
     def settle(self) -> bool:
-        """Drain; say whether no I/O is under way."""
-        if self._ready:
-            self.drain()
-        return not self._io and not self._free_io
+        """Drain, with the results of I/O that has ended by now; say whether none is under way."""
+        while True:
+            if self._ready:
+                self.drain()
+            if not self._io or not self._io[0][0].done():
+                return not self._io and not self._free_io
+            ending, deliver = self._io.popleft()
+            deliver(ending)
 
     async def until_quiet(self) -> None:
         """Drain, take the next I/O result, drain again, until neither is left."""
         while True:
-            self.drain()
+            if self.settle() and not self._ready:
+                return
             if self._io:
-                task, deliver = self._io[0]
-                if not task.done():
-                    await asyncio.sleep(0)  # In a simulation the answer is there at once.
-                if not task.done():
-                    await asyncio.wait((task,))
-                self._io.popleft()
-                deliver(task)
+                ending = self._io[0][0]
+                await asyncio.sleep(0)  # Some I/O needs no more than a turn of the loop.
+                if isinstance(ending, asyncio.Task) and not ending.done():
+                    await asyncio.wait((ending,))
             elif self._free_io:
                 await asyncio.wait(self._free_io, return_when=asyncio.FIRST_COMPLETED)
-            elif not self._ready:
-                return
 
     async def close(self) -> None:
         """Cancel the I/O that is still under way."""
-        tasks = [task for task, _deliver in self._io] + list(self._free_io)
-        await _cancel(tasks)
+        ordered = [ending for ending, _deliver in self._io if isinstance(ending, asyncio.Task)]
+        await _cancel([*ordered, *self._free_io])
         self._io.clear()
+
+
+@attrs.frozen
+class Ended:
+    """I/O that needed no waiting: it had ended before anyone could ask."""
+
+    value: Any
+    error: Exception | None
+
+    def done(self) -> bool:
+        """It is."""
+        return True
+
+    def cancelled(self) -> bool:
+        """It was not."""
+        return False
+
+    def exception(self) -> Exception | None:
+        """Return what went wrong, if anything did."""
+        return self.error
+
+    def result(self) -> Any:
+        """Return what came of it."""
+        return self.value
+
+
+def _run_at_once(coroutine: Coroutine[object, object, Any]) -> Ended:
+    """Run I/O that is said never to wait, such as a journal's in memory; it is a bug if it does."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return Ended(end.value, None)
+    except Exception as error:  # noqa: BLE001 - It is told to the actor, like any I/O's.
+        return Ended(None, error)
+    coroutine.close()
+    raise RuntimeError(f"{coroutine} waits, and was said never to")
 
 
 _CLOSE = object()
@@ -474,7 +517,7 @@ def _delivery(
     proposal_id = actor._handling.proposal_id
     caused_by = actor._handling.id
 
-    def deliver(task: asyncio.Task[Any]) -> None:
+    def deliver(task: Ending) -> None:
         if task.cancelled():
             return
         error = task.exception()

@@ -107,6 +107,7 @@ class Stage:
                 equity_start_usd=sum(balances.values(), Decimal(0)),
                 book_store=book_store,
                 is_repeatable=is_repeatable,
+                io_suspends=isinstance(journal, PostgresJournal),
             )
         )
         stage = cls(engine, clock)
