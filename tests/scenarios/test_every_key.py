@@ -284,9 +284,7 @@ KEYS = (
         ended_trades(2, lambda world: world.engine.actors["order"].describe().over),  # type: ignore[attr-defined]
         {"cooldowns": NO_COOLDOWNS},
     ),
-    Key(
-        "positions.holding_max_s", 60, lambda world: (entry(world, bool), world.passes(minutes=2), world.positions())[2]
-    ),
+    Key("positions.holding_max_s", 60, held),
     Key(
         "positions.history_max",
         1,
