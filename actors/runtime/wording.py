@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 
 from messages.base import Message
+from messages.journal import RecordRequest, RequestRow
 from messages.orders import ExchangeOrder, Fill, Order, OrderIntent
 from messages.positions import Position
 from messages.trades import TradeProposal
@@ -32,6 +33,8 @@ SHOWN: Mapping[type[Any], tuple[str, ...]] = {
     ),
     ExchangeOrder: ("order_id", "external_id", "status", "filled_base", "reason"),
     Position: ("id", "side", "entry_base", "exit_base", "symbol", "status", "stop_loss_quote", "take_profit_quote"),
+    RecordRequest: ("request",),
+    RequestRow: ("kind", "symbol", "verdict", "codes", "reasons"),
     TradeProposal: (
         "side", "size_usd", "symbol", "order_type", "entry_price_quote", "stop_loss_quote", "take_profit_quote",
         "leverage", "trailing",
