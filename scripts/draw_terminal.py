@@ -26,10 +26,10 @@ from actors.system import Engine, World
 from config.loader import load_settings
 from persistence.memory import MemoryJournal
 from scripts.demo import DemoStrategy
-from scripts.live_view import Lookout
 from scripts.logs import configure_logging
-from scripts.view_lines import Size
-from scripts.view_panels import Sight, draw
+from scripts.view.lines import Size
+from scripts.view.live import Lookout
+from scripts.view.panels import Sight, draw
 
 PICTURE = Path("docs/pictures/terminal.svg")
 SEED = "4"

@@ -1,13 +1,12 @@
 """One run, from its arguments to its exit code: settings, database, engine, prices, end, report.
 
-Read in order: Arguments, trade_until_done(), Session.
+Read in order: trade_until_done(), Session.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import os
 import signal
 import sys
@@ -40,11 +39,12 @@ from persistence.paper import PostgresBookStore
 from persistence.partitions import drop_old_partitions
 from persistence.protocol import JournalUnavailableError
 from persistence.runs import Run, begin_run, end_run
+from scripts.arguments import Arguments
 from scripts.demo import DemoStrategy
-from scripts.live_view import LiveView
 from scripts.logs import configure_logging
 from scripts.proposals import ProposalFileError, TimedRequest, read_requests
 from scripts.run_report import RunReport, Wall, as_json, as_log_line, as_text, make_report
+from scripts.view.live import LiveView
 
 EXIT_DONE = 0
 EXIT_CONFIGURATION = 2
@@ -63,29 +63,6 @@ LIVE_GATES = (
     ("KRAKEN_API_KEY", None),
     ("KRAKEN_API_SECRET", None),
 )
-
-
-@attrs.frozen(kw_only=True)
-class Arguments:
-    """What the command line asked for."""
-
-    config: Path | None
-    state: Path
-    prices: tuple[str, ...]
-    speed: int | None
-    """How many times the wall clock; None for as fast as it goes."""
-    proposals: Path | None
-    demo: bool
-    for_seconds: int | None
-    until_prices_end: bool
-    report: Path | None
-    log_json: bool
-    log_level: str
-
-    @property
-    def identity(self) -> str:
-        """The same for a run that is started again with the same arguments."""
-        return json.dumps([*self.prices, str(self.proposals), self.demo, self.for_seconds, self.until_prices_end])
 
 
 class UsageError(Exception):

@@ -85,7 +85,8 @@ def run(
         The lowest level that is printed.
 
     """
-    from scripts.trading import Arguments, trade_until_done  # noqa: PLC0415 - The other verbs do without it.
+    from scripts.arguments import Arguments  # noqa: PLC0415 - The other verbs do without it.
+    from scripts.trading import trade_until_done  # noqa: PLC0415 - The other verbs do without it.
 
     words = tuple(prices or ("random:1",))
     is_random = words[0].startswith("random:")

@@ -24,9 +24,9 @@ from messages.orders import Order, OrderIntent, OrderRole, OrderStatus, TimeInFo
 from messages.positions import Position, PositionSide, PositionStatus
 from messages.risk import RiskState, TradingState
 from messages.trades import OrderType, Side
-from scripts.view_events import News, fees_in, folded
-from scripts.view_lines import Column, Size, fitted, row
-from scripts.view_panels import (
+from scripts.view.events import News, fees_in, folded
+from scripts.view.lines import Column, Size, fitted, row
+from scripts.view.panels import (
     NONE,
     TIMES,
     Progress,

@@ -26,8 +26,8 @@ from messages.orders import Order, OrderRole, OrderStatus
 from messages.positions import Position, PositionMark, PositionSide
 from messages.risk import TradingState
 from messages.trades import Side
-from scripts.view_events import ALARM, BAD, GOOD, NOTABLE, News
-from scripts.view_lines import (
+from scripts.view.events import ALARM, BAD, GOOD, NOTABLE, News
+from scripts.view.lines import (
     BLANK,
     FAINT,
     PLAIN,

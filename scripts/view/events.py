@@ -12,7 +12,7 @@ from decimal import Decimal
 import attrs
 
 from messages.bus import EventPriority, NumberedEvent, PublicEvent
-from scripts.view_lines import FAINT, PLAIN
+from scripts.view.lines import FAINT, PLAIN
 
 GOOD = "green"
 BAD = "red"

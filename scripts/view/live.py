@@ -37,15 +37,15 @@ from messages.bus import Subscribe, Topic
 from persistence.database import Connection
 from persistence.sums import fill_sums
 from scripts.logs import configure_logging
-from scripts.view_events import News, fees_in, folded
-from scripts.view_lines import Size
-from scripts.view_panels import Progress, Sight, draw, worth_of_quotes
-from scripts.view_terminal import AsWritten, LogLines, Terminal
+from scripts.view.events import News, fees_in, folded
+from scripts.view.lines import Size
+from scripts.view.panels import Progress, Sight, draw, worth_of_quotes
+from scripts.view.terminal import AsWritten, LogLines, Terminal
 
 if TYPE_CHECKING:
     from loguru import Message
 
-    from scripts.trading import Arguments
+    from scripts.arguments import Arguments
 
 FRAME_S = 0.25
 FRAMES_PER_LOOK_AT_ACTORS = 4

@@ -1,0 +1,1 @@
+"""What a person sees on a terminal while the engine runs. `live.py` says when it is drawn, `panels.py` what."""
