@@ -151,7 +151,11 @@ class Requests(Settling):
             self.emit(TradeEnded(trade_id=proposal.id), proposal.id)
             return
         self._book.open_trade(trade)
-        self._record_intent(trade, intent, request_row(proposal, "approved", exposure_usd=message.exposure_usd))
+        self._record_intent(trade, intent, self._approved_row(message))
+
+    def _approved_row(self, message: TradeApproved) -> RequestRow:
+        """Keep the proposal as it was approved, with what review changed about it."""
+        return request_row(message.proposal, "approved", reasons=message.changes, exposure_usd=message.exposure_usd)
 
     def _cancel_trade(self, message: CancelTrade) -> None:
         if self._take_request(message.request_id, message.target_id, "cancel"):
