@@ -396,3 +396,11 @@ def test_a_pair_whose_quote_currency_has_no_price_is_refused(worlds: World) -> N
     world = worlds()
     world.price("XRP/BTC", "0.00002")
     assert world.codes(world.proposes("XRP/BTC", "buy", size="0.01", leverage=2)) == ("NO_RATE",)
+
+
+def test_what_review_made_smaller_is_kept_with_the_request(worlds: World) -> None:
+    world = worlds(limits={"leverage_max": 2})
+    world.price("BTC/USDT", 100_000)
+    trade = world.proposes("BTC/USDT", "buy", stop=98_000, leverage=5)
+    assert world.journal.requests[trade].reasons == ("LEVERAGE_REDUCED: 5 to 2",)
+    assert world.order(trade, ENTRY).intent.leverage == 2
