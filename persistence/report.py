@@ -51,7 +51,7 @@ class Figures:
     profit_by_quote: Mapping[str, Profit]
     closed_by_reason: Mapping[str, int]
     fill_seconds: Spread
-    """From OPEN to FILLED."""
+    """From OPEN to FILLED, entries and exits; a stop that waits for its price is not slow."""
     slippage_pct: Spread
     """Average price against the reference, entries and exits at market; positive is worse than expected."""
     retries: Spread
@@ -98,7 +98,8 @@ FROM ({values}) AS measured (value)
 """
 FILL_SECONDS = """
 SELECT extract(epoch FROM ended_at - opened_at)
-FROM orders WHERE account = $1 AND status = 'FILLED' AND opened_at IS NOT NULL AND ended_at IS NOT NULL
+FROM orders WHERE account = $1 AND role IN ('entry', 'exit')
+                  AND status = 'FILLED' AND opened_at IS NOT NULL AND ended_at IS NOT NULL
 """
 # A market entry is sent as an immediate-or-cancel limit; exits at market are market orders.
 SLIPPAGE_PCT = """

@@ -10,7 +10,7 @@ import attrs
 
 from messages.base import OrderId, PositionId, ProposalId, Symbol, TradeId
 from messages.journal import RecordOrder
-from messages.orders import ExchangeOrder, Order, OrderRole
+from messages.orders import ExchangeOrder, Fill, Order, OrderRole
 from messages.positions import CloseReason, Position
 from messages.trades import Side, TradeProposal
 
@@ -91,6 +91,8 @@ class Trade:
     entered_base: Decimal = Decimal(0)
     exited_base: Decimal = Decimal(0)
     """What fills have brought and taken, as far as they were passed on: ahead of `position` by what is under way."""
+    ahead: list[tuple[Order, Fill]] = attrs.field(factory=list)
+    """Exits that were told before the entry fills they close: they wait for those."""
     unrecorded: list[RecordOrder] = attrs.field(factory=list)
     """States of its orders that wait for fills under way: a fill is recorded by the position, one hop later."""
     is_released: bool = False

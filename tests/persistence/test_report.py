@@ -106,7 +106,7 @@ def test_every_figure(database: Database, account: str) -> None:
             "USDT": Profit(gross_pnl=Decimal(0), fees=2 * fee, net_pnl=-2 * fee),
         },
         closed_by_reason={"take_profit": 2, "stop_loss": 1},
-        fill_seconds=Spread(count=4, p50=Decimal(3), p99=Decimal(9), max=Decimal(9)),
+        fill_seconds=Spread(count=3, p50=Decimal(3), p99=Decimal(7), max=Decimal(7)),
         slippage_pct=Spread(count=3, p50=Decimal(1), p99=Decimal(2), max=Decimal(2)),
         retries=Spread(count=8, p50=Decimal(0), p99=Decimal(3), max=Decimal(3)),
         seconds_unprotected=Spread(count=3, p50=Decimal("0.000007"), p99=Decimal("1.5"), max=Decimal("1.5")),

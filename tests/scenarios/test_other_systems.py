@@ -389,3 +389,21 @@ def test_c24_no_story_closes_a_position_without_its_exit_fills(steps: list[tuple
             exits = [fill for fill in fills if (fill.side is Side.BUY) != (position.side is PositionSide.LONG)]
             assert sum((fill.volume_base for fill in exits), Decimal(0)) == position.exit_base
             assert not position.is_over or position.exit_base == position.entry_base
+
+
+def test_an_exit_that_is_told_before_the_fill_it_closes_is_not_forgotten(world: Harness) -> None:
+    """Found by a random story: a silent fill of the entry, a stop that fires in silence, and an exit beside it."""
+    world.exchange.fill_only(Decimal(40))
+    trade = world.proposes("BTC/USDT", "buy", entry=99_000, stop=98_000, leverage=2)
+    world.passes(seconds=10)
+    world.exchange.poll_lag_us = 40_000_000
+    world.exchange.lost_executions = 1
+    world.price("BTC/USDT", 98_990)  # Four tenths, in silence.
+    world.exchange.lost_answers = 1
+    world.price("BTC/USDT", 98_980)  # The rest is told; its stop rests, and nobody says so.
+    world.exchange.lost_executions = 1
+    world.price("BTC/USDT", 97_900)  # The stop fires in silence; our exit finds four tenths to close.
+    world.passes(minutes=5)
+    position = world.position(trade)
+    assert position.entry_base == position.exit_base == world.order(trade, ENTRY).volume_base
+    assert world.violations() == ()

@@ -135,5 +135,9 @@ class OrderDesk(TypedActor):
         """End an order other than by its last fill."""
 
     @abstractmethod
+    def _retire(self, tracked: Tracked) -> None:
+        """Let go of an order whose status is terminal."""
+
+    @abstractmethod
     def _release_held(self) -> None:
         """Take the proposals that waited."""

@@ -145,11 +145,10 @@ class Guarding(Sending):
         order = tracked.order = advance(before, happening, at_us or self.now_us, reason=reason)
         if order.status is not before.status:
             self._record(tracked, outbox.order_ended(order))
-        self._book.retire(tracked)
+        self._retire(tracked)
         if happening in (Happening.REFUSED, Happening.PROVEN_ABSENT) and not tracked.is_withdrawn:
             self._after_failure(trade, order, may_retry=may_retry)
         self._align(trade)
-        self._note_reconciled(order.id)
 
     def _after_failure(self, trade: Trade, order: Order, *, may_retry: bool) -> None:
         """Try again where that may help; a position that is over needs nothing any more."""

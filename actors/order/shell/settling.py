@@ -234,6 +234,7 @@ class Settling(Guarding):
 
     def _retire(self, tracked: Tracked) -> None:
         self._book.retire(tracked)
+        self._catch_up(tracked.trade)
         self._note_reconciled(tracked.order.id)
 
     def _not_found(self, message: OrderNotFound) -> None:
@@ -275,27 +276,49 @@ class Settling(Guarding):
     def _pass_on(self, tracked: Tracked, fill: Fill) -> None:
         """Hand the fill to the position; a trade that had ended comes back to life with it.
 
-        Two exits of one position may both fire, and reduce-only guards the sum of a symbol's positions only: what an
-        exit takes beyond its own position, it takes from another one.
+        An exit may be told before the entry fill that it closes: what is ahead waits, as long as the entry may have
+        filled further. And two exits of one position may both fire, while reduce-only guards the sum of a symbol's
+        positions only: what an exit takes beyond its own position, it takes from another one.
         """
         trade, order = tracked.trade, tracked.order
         self._book.open_trade(trade)
         if order.intent.role is OrderRole.ENTRY:
             trade.entered_base += fill.volume_base
             self._apply(trade, order, fill)
+            self._catch_up(trade)
             return
         trade.failures.pop(order.intent.role, None)
+        rest = self._close_with(trade, order, fill)
+        if rest is None:
+            return
+        if rest is fill:
+            self._record(tracked)
+        trade.ahead.append((order, rest))
+        self._catch_up(trade)
+
+    def _close_with(self, trade: Trade, order: Order, fill: Fill) -> Fill | None:
+        """Close with the fill what the trade holds; return what is left of the fill, None when nothing is."""
         own_base = min(fill.volume_base, trade.left_base)
         trade.exited_base += own_base
         if own_base == fill.volume_base:
             self._apply(trade, order, fill)
-            return
-        if own_base:
-            self._apply(trade, order, part_of(fill, own_base, number=0))
-        else:
-            self._record(tracked)
-        excess = part_of(fill, fill.volume_base - own_base, number=1 if own_base else 0)
-        self._book_foreign(excess, margin_only=True)
+            return None
+        if not own_base:
+            return fill
+        self._apply(trade, order, part_of(fill, own_base, number=0))
+        return part_of(fill, fill.volume_base - own_base, number=1)
+
+    def _catch_up(self, trade: Trade) -> None:
+        """Book the exits that were ahead; when the entry can fill no further, they were other positions' exits."""
+        ahead, trade.ahead = trade.ahead, []
+        for order, fill in ahead:
+            rest = self._close_with(trade, order, fill)
+            if rest is None:
+                continue
+            if trade.live(OrderRole.ENTRY) is not None:
+                trade.ahead.append((order, rest))
+            else:
+                self._book_foreign(rest, margin_only=True)
 
     def _apply(self, trade: Trade, order: Order, fill: Fill) -> None:
         proposal = trade.proposal
