@@ -401,6 +401,7 @@ def test_an_exit_that_is_told_before_the_fill_it_closes_is_not_forgotten(world: 
     world.price("BTC/USDT", 98_990)  # Four tenths, in silence.
     world.exchange.lost_answers = 1
     world.price("BTC/USDT", 98_980)  # The rest is told; its stop rests, and nobody says so.
+    world.crashes()  # From now on the polls tell what came after the rest, and not what came before it.
     world.exchange.lost_executions = 1
     world.price("BTC/USDT", 97_900)  # The stop fires in silence; our exit finds four tenths to close.
     world.passes(minutes=5)
