@@ -94,11 +94,20 @@ def _closing_steps(trade: Trade, position: Position, instrument: Instrument, *, 
     steps: tuple[Step, ...] = tuple(Withdraw(leg) for leg in legs if not leg.is_withdrawn)
     if any(_blocks_exit(leg, position, is_alone=is_alone) for leg in legs):
         return steps
-    if trade.live(OrderRole.EXIT) is None and OrderRole.EXIT not in trade.waiting:
+    leaving = trade.live(OrderRole.EXIT)
+    if leaving is not None and _is_outdated(leaving, position):
+        return (*steps, Withdraw(leaving))
+    if leaving is None and OrderRole.EXIT not in trade.waiting:
         if is_dust(position.volume_base, trade.last_price_quote, instrument):
             return steps
         return (*steps, Place(OrderRole.EXIT, position.volume_base, None))
     return steps
+
+
+def _is_outdated(leaving: Tracked, position: Position) -> bool:
+    """Say whether an exit that has not left yet is for more or less than is held by now."""
+    is_here = leaving.phase in (Phase.RECORDING, Phase.WAITING) and not leaving.is_withdrawn
+    return is_here and leaving.order.volume_base != position.volume_base
 
 
 def _blocks_exit(leg: Tracked, position: Position, *, is_alone: bool) -> bool:

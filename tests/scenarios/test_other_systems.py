@@ -408,3 +408,23 @@ def test_an_exit_that_is_told_before_the_fill_it_closes_is_not_forgotten(world: 
     position = world.position(trade)
     assert position.entry_base == position.exit_base == world.order(trade, ENTRY).volume_base
     assert world.violations() == ()
+
+
+def test_an_exit_is_sized_when_every_fill_that_is_told_is_booked(worlds: World) -> None:
+    """Found by a random story: on cash spot, an exit that is too large sells the coins of another position."""
+    world = worlds(paper={"fill_share_pct": Decimal(40)}, orders={"local_watch_grace_ms": 3_600_000})
+    world.price("BTC/USDT", 100_000)
+    other = world.proposes("BTC/USDT", "buy", stop=90_000)
+    trade = world.proposes("BTC/USDT", "buy", stop=98_000)
+    world.passes(seconds=10)
+    world.exchange.lost_executions = 1
+    world.price("BTC/USDT", 97_900)  # The stop sells a part in silence ...
+    world.price("BTC/USDT", 97_890)  # ... and another one aloud.
+    world.closes(trade)
+    for _tick in range(6):
+        world.passes(seconds=10)
+        world.price("BTC/USDT", 97_880)
+    assert world.position(trade).is_over
+    assert world.balance("BTC") == world.position(other).volume_base
+    assert sum(order.filled_base for order in world.orders(trade, EXIT)) < world.position(trade).entry_base / 2
+    assert world.violations() == ()

@@ -69,7 +69,12 @@ class Guarding(Sending):
         self._align(trade)
 
     def _align(self, trade: Trade) -> None:
-        """Take every step between the trade as it is and as it should be."""
+        """Take every step between the trade as it is and as it should be.
+
+        While a fill is on its way to the position, nobody knows how much is held: its PositionChanged comes back here.
+        """
+        if not trade.is_in_step:
+            return
         is_alone = trade.closing is None or self._book.is_alone(trade)
         for step in plan(trade, self._of(trade.proposal), is_alone=is_alone):
             match step:
