@@ -27,7 +27,6 @@ from actors.exchange.mock.actor import MockExchangeReport
 from actors.exchange.mock.faults import Faults
 from actors.exchange.mock.store import BookStore, MemoryStore
 from actors.order.actor import OrderSummary
-from actors.position.profit import realised
 from actors.position.view import BookSummary
 from actors.runtime.clock import MICROSECONDS, SteppedClock
 from actors.runtime.ids import seeded_ids
@@ -109,9 +108,7 @@ class Harness:
             clock=self._clock,
             new_id=seeded_ids(f"run {next(self._runs)}"),
             journal=self.journal,
-            equity_start_usd=sum(
-                (balances.get(currency, Decimal(0)) for currency in execution.usd_equivalents), Decimal(0)
-            ),
+            equity_start_usd=execution.in_account_money(balances),
             book_store=self.books,
             faults=self.exchange,
             is_repeatable=True,
@@ -330,19 +327,10 @@ class Harness:
                 flows=tuple(flow_of(fill) for fill in self.journal.fills.values()),
                 live_orders=orders.live,
                 open_positions=book.positions,
-                closed_net=self._closed_net(),
+                closed_net={Currency(quote): net for quote, net in self.journal.realised_by_quote()},
                 alerted=orders.alerted,
             )
         )
-
-    def _closed_net(self) -> dict[Currency, Decimal]:
-        """Return what the closed positions of the journal have earned, by quote currency."""
-        net: dict[Currency, Decimal] = {}
-        for position in self.journal.positions.values():
-            if position.is_over:
-                quote = self.settings.execution.instruments[position.symbol].quote
-                net[quote] = net.get(quote, Decimal(0)) + realised(position)
-        return net
 
 
 def flow_of(fill: Fill) -> Flow:

@@ -216,6 +216,10 @@ class ExecutionSettings:
     paper: PaperSettings = attrs.field(factory=PaperSettings)
     demo: DemoSettings = attrs.field(factory=DemoSettings)
 
+    def in_account_money(self, balances: Mapping[Currency, Decimal]) -> Decimal:
+        """Return what of these balances is account money as it stands; other currencies need a price and count 0."""
+        return sum((balances.get(currency, Decimal(0)) for currency in self.usd_equivalents), Decimal(0))
+
 
 @attrs.frozen(kw_only=True)
 class LimitSettings:

@@ -51,11 +51,6 @@ class MemoryJournal:
         self.initial_balances: dict[Currency, Decimal] | None = None
         self.commits = 0
         self.rows_written = 0
-        self._histories: dict[OrderId, list[Order]] = {}
-
-    def order_history(self, order_id: OrderId) -> tuple[Order, ...]:
-        """Return every state that the order was recorded in."""
-        return tuple(self._histories.get(order_id, ()))
 
     async def commit(self, units: Sequence[RecordUnit]) -> tuple[NumberedEvent, ...]:
         """Keep all units or none, and return their events, numbered."""
@@ -101,7 +96,6 @@ class MemoryJournal:
     def _keep_order(self, order: Order) -> None:
         order_id = order.intent.id
         self.orders[order_id] = order
-        self._histories.setdefault(order_id, []).append(order)
         self.rows_written += 2
 
     def _keep_request(self, request: RequestRow) -> None:
@@ -137,7 +131,7 @@ class MemoryJournal:
             approved=self._approved({order.intent.proposal_id for order in orders}),
             taken=self._taken({order.intent.proposal_id for order in orders}),
             risk=self.risk,
-            realised_by_quote=self._realised(),
+            realised_by_quote=self.realised_by_quote(),
             initial_balances=tuple(sorted((self.initial_balances or {}).items())),
         )
 
@@ -180,7 +174,8 @@ class MemoryJournal:
             if request.verdict == "taken" and request.kind in ("cancel", "close") and request.body in targets
         )
 
-    def _realised(self) -> tuple[tuple[str, Decimal], ...]:
+    def realised_by_quote(self) -> tuple[tuple[str, Decimal], ...]:
+        """Return the net P&L of all positions that are over, by quote currency."""
         sums: dict[str, Decimal] = {}
         for position in self.positions.values():
             if position.is_over:

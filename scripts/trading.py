@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
@@ -19,7 +19,7 @@ from pathlib import Path
 import attrs
 from loguru import logger
 
-from actors.exchange.mock.store import BookChanges, Progress
+from actors.exchange.mock.store import Progress
 from actors.market.files import PriceFileError
 from actors.market.sources import PriceStream, open_prices
 from actors.runtime.clock import MICROSECONDS, Clock, PacedClock, SteppedClock, as_datetime
@@ -30,7 +30,7 @@ from actors.system import Engine, World
 from config.errors import ConfigurationError
 from config.loader import load_settings
 from config.settings import Settings, TradingMode
-from messages.base import Currency, Symbol
+from messages.base import Symbol
 from messages.market import Tick
 from persistence.database import SERVER_ERRORS, Connection, Database, is_outage
 from persistence.errors import AccountHeldError, DatabaseUnreachableError, SchemaError
@@ -216,7 +216,8 @@ class Session:
         months = self._settings.execution.journal.retention_months
         await drop_old_partitions(connection, self._account, months=months, now_us=starts_at_us)
         balances = await journal.open_account(self._settings.execution.paper.balances)
-        engine = Engine(self._world(journal, store, run, starts_at_us, _equity_usd(self._settings, balances)))
+        equity_start_usd = self._settings.execution.in_account_money(balances)
+        engine = Engine(self._world(journal, store, run, starts_at_us, equity_start_usd))
         requests = await self._unknown_requests(journal)
         self._watch = asyncio.create_task(self._stop_with(engine))
         self._start_demo(engine, run)
@@ -241,7 +242,7 @@ class Session:
             stream=self._stream,
             arguments=self._arguments,
             settings=self._settings,
-            equity_start_usd=_equity_usd(self._settings, balances),
+            equity_start_usd=equity_start_usd,
             until_us=run.until_us,
             connection=connection,
             is_on_screen=is_on_screen,
@@ -253,7 +254,6 @@ class Session:
         try:
             if code == EXIT_FAILED:
                 return _say(RuntimeError(f"stopped: {engine.exit_reason}"), EXIT_FAILED)
-            await self._keep_progress(store, pacer)
             await end_run(connection, self._account, run.number)
             self._show(
                 await make_report(
@@ -365,13 +365,6 @@ class Session:
             pump.cancel()
             await asyncio.gather(pump, return_exceptions=True)
 
-    async def _keep_progress(self, store: PostgresBookStore, pacer: Pacer) -> None:
-        """Note the last tick: the books keep it now and then, and the next run is to begin right after it."""
-        tick, kept = pacer.last_tick, await store.progress()
-        if tick is not None and (tick.at_us, tick.sequence) > (kept.at_us, kept.sequence):
-            progress = Progress(sequence=tick.sequence, at_us=tick.at_us)
-            await store.save(BookChanges(documents=(), progress=progress))
-
     def _show(self, report: RunReport) -> None:
         """Write the report first: whoever reads the summary may go away."""
         if self._arguments.report is not None:
@@ -414,8 +407,3 @@ def spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-
-
-def _equity_usd(settings: Settings, balances: Mapping[Currency, Decimal]) -> Decimal:
-    equivalents = settings.execution.usd_equivalents
-    return sum((balances.get(currency, Decimal(0)) for currency in equivalents), Decimal(0))

@@ -243,9 +243,7 @@ class OrderActor(Requests):
         if order.is_over:
             self._book.retire(tracked)
         elif order.status is OrderStatus.PENDING:
-            tracked.phase = Phase.SETTLING
-            symbol = order.intent.symbol
-            self._settling[symbol] = self._settling.get(symbol, 0) + 1
+            self._enter_settling(tracked)
         else:
             self._set_expiry(order)
         if not order.is_over or (order.intent.role is OrderRole.ENTRY and trade.held_base):

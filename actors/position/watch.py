@@ -94,10 +94,6 @@ class SymbolWatch:
         """Return watermark and stop level of a position that trails, else None."""
         return self._trails[position.side].place_of(position.id)
 
-    def levels_of(self, position_id: PositionId) -> tuple[Rung, ...]:
-        """Return what is armed for a position."""
-        return self._book.levels(position_id)
-
     # How a position is followed -------------------------------------------------------------------
 
     def _forget(self, position: Position) -> None:

@@ -19,6 +19,7 @@ import pykka
 from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
 
+from actors.runtime.ports import Io
 from actors.runtime.typed_actor import TypedActor
 from messages.base import Message, stamp
 
@@ -30,7 +31,7 @@ MESSAGES_PER_TURN = 500
 """After so many messages the shared loop looks after its sockets before it goes on."""
 
 
-class Dispatcher(Protocol):
+class Dispatcher(Io, Protocol):
     """Runs actors and their I/O, and knows when nothing is left to do."""
 
     def runnable(self, actor_class: type[TypedActor]) -> type[TypedActor]:
@@ -39,16 +40,6 @@ class Dispatcher(Protocol):
 
     def post_of(self, actor: TypedActor) -> Callable[[Message], None]:
         """Return the function that puts a stamped message into the inbox of `actor`."""
-        ...
-
-    def pipe(
-        self,
-        actor: TypedActor,
-        coroutine: Coroutine[object, object, T],
-        on_result: Callable[[T], Message],
-        on_error: Callable[[Exception], Message],
-    ) -> None:
-        """Run slow work; its result is told to `actor`."""
         ...
 
     def settle(self) -> bool:

@@ -11,12 +11,10 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping
 
 from actors.order import outbox
-from actors.order.book import OrderBook, Tracked, Trade
+from actors.order.book import OrderBook, Phase, Tracked, Trade
 from actors.order.lifecycle import Happening
 from actors.order.sizing import is_dust
-from actors.order.timers import (
-    PollDue,
-)
+from actors.order.timers import LookAgain, PollDue
 from actors.runtime.clock import MICROSECONDS
 from actors.runtime.ports import Ports
 from actors.runtime.typed_actor import TypedActor
@@ -98,6 +96,17 @@ class OrderDesk(TypedActor):
             records, trade.unrecorded = trade.unrecorded, []
             for record in records:
                 self.emit(record, trade.id)
+
+    def _look_later(self, tracked: Tracked) -> None:
+        """Look it up again after the configured wait."""
+        wait_us = self._settings.look_up_every_s * MICROSECONDS
+        self.after(wait_us, LookAgain(order_id=tracked.order.id), tracked.order.intent.proposal_id)
+
+    def _enter_settling(self, tracked: Tracked) -> None:
+        """Nobody knows its outcome: until that is settled, nothing is sized on its symbol."""
+        tracked.phase = Phase.SETTLING
+        symbol = tracked.order.intent.symbol
+        self._settling[symbol] = self._settling.get(symbol, 0) + 1
 
     def _note_reconciled(self, order_id: OrderId | None) -> None:
         """Say so once every order of the journal has been asked about, or has ended meanwhile."""

@@ -16,7 +16,6 @@ from actors.order.lifecycle import Happening, advance, amended, apply_fill, comp
 from actors.order.shell.guarding import Guarding
 from actors.order.timers import (
     ExpiryDue,
-    LookAgain,
 )
 from actors.runtime.clock import MICROSECONDS
 from messages.base import NO_TRADE, ExternalOrderId, OrderId, TradeId
@@ -142,8 +141,7 @@ class Settling(Guarding):
         """It may have filled, be gone, or rest still: ask, and cancel again if it rests."""
         tracked = self._book.live.get(message.order_id)
         if tracked is not None:
-            wait_us = self._settings.look_up_every_s * MICROSECONDS
-            self.after(wait_us, LookAgain(order_id=tracked.order.id), tracked.order.intent.proposal_id)
+            self._look_later(tracked)
 
     def _look_again(self, order_id: OrderId) -> None:
         tracked = self._book.live.get(order_id)
@@ -161,9 +159,7 @@ class Settling(Guarding):
         if tracked is None or not tracked.is_live or tracked.phase in (Phase.RESTING, Phase.SETTLING):
             return
         tracked.order = advance(tracked.order, Happening.UNCERTAIN, self.now_us, reason=reason)
-        tracked.phase = Phase.SETTLING
-        symbol = tracked.order.intent.symbol
-        self._settling[symbol] = self._settling.get(symbol, 0) + 1
+        self._enter_settling(tracked)
         self._record(tracked)
         if tracked.order.intent.role is OrderRole.STOP:
             self._watch_bare(tracked.trade, reason)
@@ -205,8 +201,7 @@ class Settling(Guarding):
     def _take_status(self, tracked: Tracked, state: ExchangeOrder) -> None:
         if state.filled_base > tracked.order.filled_base:
             # Fills that no poll tells any more: the end is believed when they are in.
-            wait_us = self._settings.look_up_every_s * MICROSECONDS
-            self.after(wait_us, LookAgain(order_id=tracked.order.id), tracked.order.intent.proposal_id)
+            self._look_later(tracked)
         elif state.status is OrderStatus.FILLED:
             self._complete(tracked)
         elif state.status in ENDING_HAPPENING:
@@ -250,8 +245,7 @@ class Settling(Guarding):
             self._leave_settling(tracked)
             self._over(tracked, Happening.PROVEN_ABSENT, "never placed: unknown to the exchange after its deadline")
         else:
-            wait_us = self._settings.look_up_every_s * MICROSECONDS
-            self.after(wait_us, LookAgain(order_id=message.order_id), tracked.order.intent.proposal_id)
+            self._look_later(tracked)
 
     def _book_fill(self, fill: Fill) -> None:
         """Count an execution once, whoever tells it, and hand it to the position."""
