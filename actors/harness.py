@@ -23,6 +23,7 @@ from typing import Any, Self, TypeVar
 import attrs
 
 from actors.audit import Books, Flow, Violation, audit
+from actors.engine import Engine
 from actors.exchange.mock.actor import MockExchangeReport
 from actors.exchange.mock.faults import Faults
 from actors.exchange.mock.store import BookStore, MemoryStore
@@ -30,7 +31,7 @@ from actors.order.actor import OrderSummary
 from actors.position.view import BookSummary
 from actors.runtime.clock import MICROSECONDS, SteppedClock
 from actors.runtime.ids import seeded_ids
-from actors.system import Engine, World
+from actors.system import World
 from config.loader import load_settings
 from config.settings import Settings
 from messages.base import Currency, Message, ProposalId, Symbol

@@ -1,17 +1,16 @@
 """The whole machine, top to bottom: every actor, in the order in which they start, and who lives in what world.
 
-Read in order: World, parts(), Engine.
+Here nobody runs: `actors/engine.py` runs the machine on an event loop, `actors/simulator/` from a seed.
+Read in order: World, parts(), Machine.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
-import pykka
 from loguru import logger
 
 from actors.bus.actor import EventBusActor
@@ -25,26 +24,23 @@ from actors.position.actor import PositionActor
 from actors.rate_limiter.actor import RateLimiterActor
 from actors.risk.actor import RiskActor
 from actors.runtime.clock import PacedClock, SteppedClock
-from actors.runtime.dispatchers import Dispatcher, SharedDispatcher, ThreadDispatcher
-from actors.runtime.pacer import WakingTimers
+from actors.runtime.dispatchers import Dispatcher
 from actors.runtime.ports import Ports
 from actors.runtime.statistics import ActorReport
 from actors.runtime.switchboard import Declaration, Switchboard, check_wiring
+from actors.runtime.timers import Timers
 from actors.runtime.typed_actor import TypedActor
 from actors.snapshot.actor import SnapshotActor
 from actors.supervisor.actor import SupervisorActor
 from actors.supervisor.policy import EXIT_FAILED
 from config.settings import Settings
-from messages.base import UNSTAMPED, Message, ProposalId, Query
+from messages.base import UNSTAMPED, Message, ProposalId
 from messages.bus import Subscribe, Unsubscribe
 from messages.lifecycle import ActorFailed, DrainEngine, EngineReady, StartEngine
 from messages.market import Tick
 from messages.protocols import FromStrategy
 from messages.risk import SetTradingState
 from persistence.protocol import Journal
-
-Answer = TypeVar("Answer", bound=Message)
-ASK_PATIENCE_S = 30
 
 SPOKEN_OUTSIDE = frozenset(
     {StartEngine, DrainEngine, ActorFailed, Tick, SetTradingState, Subscribe, Unsubscribe, *FromStrategy.__args__}
@@ -78,7 +74,7 @@ class Part:
     made_with: Mapping[str, Any]
 
 
-def parts(world: World, engine: Engine) -> tuple[Part, ...]:
+def parts(world: World, engine: Machine) -> tuple[Part, ...]:
     """Return the whole machine, in the order of starting: who must hear comes before who speaks."""
     execution = world.settings.execution
     market = {"instruments": execution.instruments, "usd_equivalents": execution.usd_equivalents}
@@ -100,20 +96,17 @@ def parts(world: World, engine: Engine) -> tuple[Part, ...]:
     )
 
 
-class Engine:
-    """The running machine, as those outside see it: tell, ask, wait until quiet, drain, stop.
+class Machine:
+    """The actors, introduced to each other. Whoever runs them brings the dispatcher and the timers.
 
     It is also what the supervisor holds in its hand (`Control`): stop, restart, is_drained.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, dispatcher: Dispatcher, timers: Timers, switchboard: Switchboard) -> None:
         self._world = world
-        self._loop = asyncio.get_running_loop()
-        self._ended = asyncio.Event()
-        self.clock: SteppedClock | PacedClock = world.clock
-        self.timers = WakingTimers()
-        self.switchboard = Switchboard()
-        self.dispatcher: Dispatcher = _dispatcher(world)
+        self._dispatcher = dispatcher
+        self.clock = world.clock
+        self.switchboard = switchboard
         self.actors: dict[str, TypedActor] = {}
         self.is_ready = False
         self.exit_code: int | None = None
@@ -121,10 +114,10 @@ class Engine:
         self.ports = Ports(
             clock=world.clock,
             new_id=world.new_id,
-            timers=self.timers,
-            io=self.dispatcher,
-            switchboard=self.switchboard,
-            report_failure=self._report_failure,
+            timers=timers,
+            io=dispatcher,
+            switchboard=switchboard,
+            report_failure=self.report_failure,
         )
 
     def start(self) -> None:
@@ -143,12 +136,12 @@ class Engine:
         self.tell(StartEngine())
 
     def _make(self, part: Part) -> None:
-        actor = self.dispatcher.runnable(part.actor_class)(self.ports, **part.made_with)
-        pykka.ActorRegistry.register(actor.actor_ref)
+        actor = self._dispatcher.runnable(part.actor_class)(self.ports, **part.made_with)
+        self._dispatcher.register(actor)
         self.actors[part.actor_class.role] = actor
 
     def _connect(self) -> None:
-        self.switchboard.connect(self.actors, self.dispatcher.post_of)
+        self.switchboard.connect(self.actors, self._dispatcher.post_of)
 
     def _note_ready(self, message: Message) -> None:
         if type(message) is EngineReady:
@@ -158,41 +151,8 @@ class Engine:
     # For those outside --------------------------------------------------------------------------------
 
     def tell(self, message: Message, proposal_id: ProposalId | None = None) -> None:
-        """Say something from outside, on the loop's own thread."""
+        """Say something from outside, on the thread that runs the machine."""
         self.switchboard.route(message, UNSTAMPED, proposal_id)
-
-    async def ask(self, role: str, question: Message) -> Any:
-        """Return what an actor answers to a question from outside."""
-        future = self.actors[role].actor_ref.ask(question, block=False)
-        return await asyncio.to_thread(future.get, timeout=ASK_PATIENCE_S)
-
-    async def query(self, question: Query, answer_type: type[Answer]) -> Answer:
-        """Ask as an actor would, and return the answer as it passes the switchboard."""
-        answers: asyncio.Queue[Answer] = asyncio.Queue()
-
-        def listen(message: Message) -> None:
-            if isinstance(message, answer_type):
-                self._loop.call_soon_threadsafe(answers.put_nowait, message)
-
-        self.switchboard.tap(listen)
-        try:
-            self.tell(question)
-            await self.until_quiet()
-            return await asyncio.wait_for(answers.get(), ASK_PATIENCE_S)
-        finally:
-            self.switchboard.untap(listen)
-
-    def settle(self) -> bool:
-        """Handle what is queued; say whether that was all, so that nobody has to wait."""
-        return self.dispatcher.settle()
-
-    async def until_quiet(self) -> None:
-        """Return when every inbox is empty and no I/O is under way."""
-        await self.dispatcher.until_quiet()
-
-    async def until_ended(self) -> None:
-        """Return when the engine has stopped, for whatever reason: `exit_code` says which."""
-        await self._ended.wait()
 
     @property
     def failed(self) -> bool:
@@ -207,12 +167,6 @@ class Engine:
         """Return the figures of every actor, in the order of starting."""
         return tuple(actor.report() for actor in self.actors.values())
 
-    async def close(self) -> None:
-        """Stop every actor and cancel their I/O."""
-        for actor in reversed(self.actors.values()):
-            actor.end()
-        await self.dispatcher.close()
-
     # For the supervisor -------------------------------------------------------------------------------
 
     def stop(self, exit_code: int, reason: str) -> None:
@@ -220,7 +174,6 @@ class Engine:
         if self.exit_code is None:
             self.exit_code = exit_code
             self.exit_reason = reason
-            self._loop.call_soon_threadsafe(self._ended.set)
 
     def restart(self, role: str) -> None:
         """Put a new actor in the place of one that failed: empty inbox, recovered by itself."""
@@ -236,16 +189,11 @@ class Engine:
         settling = (self.actors[role] for role in ("order", "journal", "exchange"))
         return all(actor.is_settled() for actor in settling)  # type: ignore[attr-defined]
 
-    def _report_failure(self, role: str, error: BaseException) -> None:
+    def report_failure(self, role: str, error: BaseException) -> None:
+        """Take note that an actor met what it did not expect; the supervisor judges what that means."""
         logger.opt(exception=error).error("actor {} failed", role)
         reason = f"{type(error).__name__}: {error}"
         if role == SupervisorActor.role:
             self.stop(EXIT_FAILED, f"{role} failed: {reason}")
         else:
             self.tell(ActorFailed(role=role, reason=reason))
-
-
-def _dispatcher(world: World) -> Dispatcher:
-    if world.settings.execution.actors.dispatcher == "threads":
-        return ThreadDispatcher()
-    return SharedDispatcher(ordered_io=world.is_repeatable, io_suspends=world.io_suspends)

@@ -17,12 +17,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
+from actors.engine import Engine
 from actors.exchange.mock.store import MemoryStore
 from actors.market.sources import open_prices
 from actors.runtime.clock import MICROSECONDS, SteppedClock
 from actors.runtime.ids import seeded_ids
 from actors.runtime.pacer import Pacer
-from actors.system import Engine, World
+from actors.system import World
 from config.loader import load_settings
 from persistence.memory import MemoryJournal
 from scripts.demo import DemoStrategy

@@ -15,9 +15,9 @@ from typing import Any
 import attrs
 
 from actors.audit import Books, Flow, Violation, audit, orphans, unprotected
+from actors.engine import Engine
 from actors.order.actor import OrderSummary
 from actors.position.view import BookSummary
-from actors.system import Engine
 from config.settings import Settings
 from messages.base import Currency, ProposalId, Symbol
 from messages.exchange import AccountReported, GetAccount

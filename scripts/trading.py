@@ -19,6 +19,7 @@ from pathlib import Path
 import attrs
 from loguru import logger
 
+from actors.engine import Engine
 from actors.exchange.mock.store import Progress
 from actors.market.files import PriceFileError
 from actors.market.sources import PriceStream, open_prices
@@ -26,7 +27,7 @@ from actors.runtime.clock import MICROSECONDS, Clock, PacedClock, SteppedClock, 
 from actors.runtime.ids import random_ids, seeded_ids
 from actors.runtime.pacer import Ending, Pacer
 from actors.supervisor.policy import EXIT_FAILED
-from actors.system import Engine, World
+from actors.system import World
 from config.errors import ConfigurationError
 from config.loader import load_settings
 from config.settings import Settings, TradingMode

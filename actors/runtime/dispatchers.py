@@ -1,7 +1,7 @@
 """Who drains the inboxes: one asyncio loop for all actors, or pykka's own thread for each.
 
 Both keep pykka's contract (`tell`, `ask`, `ActorRegistry`, the failure hooks), and the same test suite passes on both.
-Read in order: Dispatcher, SharedDispatcher, ThreadDispatcher.
+Read in order: Dispatcher, LoopDispatcher, SharedDispatcher, ThreadDispatcher.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ import pykka
 from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
 
+from actors.runtime.inbox import Inbox, merge
 from actors.runtime.ports import Io
 from actors.runtime.typed_actor import TypedActor
-from messages.base import Message, stamp
+from messages.base import Message
 
 T = TypeVar("T")
 Ending = Union["asyncio.Task[Any]", "Ended"]
@@ -32,7 +33,7 @@ MESSAGES_PER_TURN = 500
 
 
 class Dispatcher(Io, Protocol):
-    """Runs actors and their I/O, and knows when nothing is left to do."""
+    """Runs actors and their I/O."""
 
     def runnable(self, actor_class: type[TypedActor]) -> type[TypedActor]:
         """Return `actor_class` with this dispatcher's inbox and loop mixed in."""
@@ -41,6 +42,14 @@ class Dispatcher(Io, Protocol):
     def post_of(self, actor: TypedActor) -> Callable[[Message], None]:
         """Return the function that puts a stamped message into the inbox of `actor`."""
         ...
+
+    def register(self, actor: TypedActor) -> None:
+        """Let others find the actor, where there are any."""
+        ...
+
+
+class LoopDispatcher(Dispatcher, Protocol):
+    """Runs on an asyncio loop, and knows when nothing is left to do."""
 
     def settle(self) -> bool:
         """Handle what is queued, where that can be done at once; say whether nothing is left to wait for."""
@@ -53,80 +62,6 @@ class Dispatcher(Io, Protocol):
     async def close(self) -> None:
         """Stop what still runs."""
         ...
-
-
-def _merge(earlier: Message, later: Message) -> Message:
-    """Return both as one message, which was said when the later was."""
-    merged = earlier.merged_with(later)
-    stamp(merged, later.id, later.caused_by, later.proposal_id)
-    return merged
-
-
-class SharedInbox:
-    """A plain queue. `post` is for the loop's own thread, `put` (pykka's) for any."""
-
-    __slots__ = ("_dispatcher", "_pending", "actor", "items", "scheduled")
-
-    def __init__(self, dispatcher: SharedDispatcher, actor: TypedActor) -> None:
-        self._dispatcher = dispatcher
-        self._pending: dict[str, Message] = {}
-        self.items: deque[Any] = deque()
-        """What waits; of conflated messages the key, except for one that found nobody waiting: it stands itself."""
-        self.scheduled = False
-        self.actor = actor
-
-    def post(self, message: Message) -> None:
-        """Queue a message said on the loop."""
-        items = self.items
-        if items and message.conflates:
-            self._conflate(message, message.conflation_key())
-        else:
-            items.append(message)
-        if not self.scheduled:
-            self.scheduled = True
-            self._dispatcher.schedule(self)
-
-    def _conflate(self, message: Message, key: str) -> None:
-        """Queue a message that does not stand alone: with an unread one of its key it becomes one."""
-        items = self.items
-        first = items[0]
-        if type(first) is type(message) and first.conflation_key() == key:
-            items[0] = _merge(first, message)
-            return
-        earlier = self._pending.get(key)
-        if earlier is None:
-            items.append(key)
-        self._pending[key] = message if earlier is None else _merge(earlier, message)
-
-    def take(self) -> Any:
-        """Return the next item; for conflated messages, all that was said since the last one."""
-        item = self.items.popleft()
-        if type(item) is str:
-            return self._pending.pop(item)
-        return item
-
-    def put(self, envelope: Envelope[Any], /) -> None:
-        """Queue what `ActorRef.tell` and `ask` hand in, from whatever thread."""
-        self._dispatcher.call_on_loop(self._put, envelope)
-
-    def _put(self, envelope: Envelope[Any]) -> None:
-        self.items.append(envelope)
-        if not self.scheduled:
-            self.scheduled = True
-            self._dispatcher.schedule(self)
-
-    def get(self) -> Envelope[Any]:
-        """Return the next item as pykka knows it; its teardown drains a dead actor's inbox this way."""
-        item = self.take()
-        return item if isinstance(item, Envelope) else Envelope(item)
-
-    def empty(self) -> bool:
-        """Say whether nothing waits."""
-        return not self.items
-
-    def qsize(self) -> int:
-        """Return how many items wait."""
-        return len(self.items)
 
 
 class SharedDispatcher:
@@ -142,7 +77,7 @@ class SharedDispatcher:
         self._thread_id = threading.get_ident()
         self._ordered_io = ordered_io
         self._io_suspends = io_suspends
-        self._ready: deque[SharedInbox] = deque()
+        self._ready: deque[Inbox] = deque()
         self._draining = False
         self._wake_is_set = False
         self._io: deque[tuple[Ending, Deliver]] = deque()
@@ -153,8 +88,8 @@ class SharedDispatcher:
         dispatcher = self
 
         class SharedActor(actor_class):  # type: ignore[valid-type,misc]
-            def _create_actor_inbox(self) -> SharedInbox:
-                return SharedInbox(dispatcher, self)
+            def _create_actor_inbox(self) -> Inbox:
+                return Inbox(dispatcher, self)
 
             @staticmethod
             def _create_future() -> pykka.Future[Any]:
@@ -168,17 +103,21 @@ class SharedDispatcher:
 
     def post_of(self, actor: TypedActor) -> Callable[[Message], None]:
         """Return the inbox's own `post`: no detour."""
-        inbox: SharedInbox = actor.actor_inbox  # type: ignore[assignment]
+        inbox: Inbox = actor.actor_inbox  # type: ignore[assignment]
         return inbox.post
 
-    def schedule(self, inbox: SharedInbox) -> None:
+    def register(self, actor: TypedActor) -> None:
+        """Enter the actor in pykka's register."""
+        pykka.ActorRegistry.register(actor.actor_ref)
+
+    def schedule(self, inbox: Inbox) -> None:
         """Note that this inbox has something to read."""
         self._ready.append(inbox)
         if not self._draining and not self._wake_is_set:
             self._wake_is_set = True
             self._loop.call_soon(self._wake)
 
-    def call_on_loop(self, function: Callable[[Any], None], argument: Any) -> None:
+    def call_here(self, function: Callable[[Any], None], argument: Any) -> None:
         """Call `function(argument)` on the loop's thread, at once when we are on it."""
         if threading.get_ident() == self._thread_id:
             function(argument)
@@ -207,7 +146,7 @@ class SharedDispatcher:
         finally:
             self._draining = False
 
-    def _read(self, inbox: SharedInbox) -> int:
+    def _read(self, inbox: Inbox) -> int:
         """Let one actor handle what waits for it now. Returns how many messages that was."""
         actor = inbox.actor
         items = inbox.items
@@ -384,7 +323,7 @@ class ThreadInbox(queue.Queue[Any]):
     def _put_conflated(self, message: Message, key: str) -> None:
         earlier = self._pending.get(key)
         if earlier is not None:
-            self._pending[key] = _merge(earlier, message)
+            self._pending[key] = merge(earlier, message)
             return
         self._pending[key] = message
         self._append(key)
@@ -449,6 +388,10 @@ class ThreadDispatcher:
         """Return the inbox's own `put`, which takes a bare message as well."""
         inbox: ThreadInbox = actor.actor_inbox  # type: ignore[assignment]
         return inbox.put
+
+    def register(self, actor: TypedActor) -> None:
+        """Enter the actor in pykka's register."""
+        pykka.ActorRegistry.register(actor.actor_ref)
 
     def begin(self) -> None:
         """Add one token."""

@@ -20,10 +20,11 @@ from uuid import uuid4
 import attrs
 from loguru import logger
 
+from actors.engine import Engine
 from actors.exchange.mock.store import BookStore
 from actors.runtime.clock import MICROSECONDS, SteppedClock
 from actors.runtime.ids import seeded_ids
-from actors.system import Engine, World
+from actors.system import World
 from config.loader import load_settings
 from config.settings import CooldownSettings, LimitSettings, RateLimitSettings, RiskSettings, Settings
 from messages.base import Currency, ProposalId, Symbol

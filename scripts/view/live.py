@@ -22,6 +22,7 @@ from rich.console import Console, ConsoleDimensions
 from rich.live import Live
 
 from actors.bus.subscription import Subscription
+from actors.engine import Engine
 from actors.market.sources import PriceStream
 from actors.position.portfolio import quote_of
 from actors.position.view import BookSummary
@@ -30,7 +31,6 @@ from actors.runtime.pacer import Pacer
 from actors.runtime.statistics import ActorReport
 from actors.supervisor.actor import SupervisorReport
 from actors.supervisor.policy import EXIT_DRAINED
-from actors.system import Engine
 from config.settings import Settings
 from messages.base import Currency
 from messages.bus import Subscribe, Topic

@@ -30,7 +30,7 @@ BLOCKING_ALLOWED: Allowed = {
     ("actors/market/files.py", "gzip.open"): "recorded prices are read between ticks, by the source and not an actor",
 }
 ASKING_ALLOWED: Allowed = {
-    ("actors/system.py", "?.actor_ref.ask"): "the door for those outside: the shell, the command line, tests",
+    ("actors/engine.py", "?.actor_ref.ask"): "the door for those outside: the shell, the command line, tests",
     ("actors/harness.py", "?.self.engine.ask"): "stands outside, and goes in by that door",
 }
 WORLDLY_ALLOWED: Allowed = {

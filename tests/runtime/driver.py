@@ -14,7 +14,7 @@ import pykka
 import pytest
 
 from actors.runtime.clock import SteppedClock
-from actors.runtime.dispatchers import Dispatcher, SharedDispatcher, ThreadDispatcher
+from actors.runtime.dispatchers import LoopDispatcher, SharedDispatcher, ThreadDispatcher
 from actors.runtime.ports import Ports
 from actors.runtime.switchboard import Switchboard
 from actors.runtime.timers import Timers
@@ -32,7 +32,7 @@ M = TypeVar("M", bound=Message)
 class Stage:
     """The ports, the actors on stage, and all that has been said."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: LoopDispatcher) -> None:
         self.dispatcher = dispatcher
         self.clock = SteppedClock(START_US)
         self.timers = Timers()
@@ -123,7 +123,7 @@ class Audience(TypedActor):
         self.heard.append(message)
 
 
-def dispatcher_named(name: str, *, ordered_io: bool = True) -> Dispatcher:
+def dispatcher_named(name: str, *, ordered_io: bool = True) -> LoopDispatcher:
     """Return one of the two dispatchers; a loop must be running."""
     return SharedDispatcher(ordered_io=ordered_io) if name == "shared" else ThreadDispatcher()
 
