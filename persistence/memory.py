@@ -6,7 +6,7 @@ what was committed, as the database would.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Context, Decimal
 from typing import assert_never, get_args
 
@@ -51,6 +51,8 @@ class MemoryJournal:
         self.initial_balances: dict[Currency, Decimal] | None = None
         self.commits = 0
         self.rows_written = 0
+        self.note: Callable[[RecordUnit], None] | None = None
+        """Told each unit just before it is kept: for whoever checks."""
 
     async def commit(self, units: Sequence[RecordUnit]) -> tuple[NumberedEvent, ...]:
         """Keep all units or none, and return their events, numbered."""
@@ -59,6 +61,8 @@ class MemoryJournal:
                 raise TypeError(f"{type(unit).__name__} is nothing to be recorded")
         first = len(self.events)
         for unit in units:
+            if self.note is not None:
+                self.note(unit)
             self._keep(unit)
         self.commits += 1
         return tuple(self.events[first:])

@@ -192,9 +192,9 @@ class SharedDispatcher:
         on_error: Callable[[Exception], Message],
     ) -> None:
         """Run slow work on the loop; its result is told to `actor`."""
-        deliver = _delivery(actor, on_result, on_error)
+        deliver = delivery(actor, on_result, on_error)
         if not self._io_suspends:
-            self._io.append((_run_at_once(coroutine), deliver))
+            self._io.append((run_at_once(coroutine), deliver))
             return
         task: asyncio.Task[T] = self._loop.create_task(coroutine)
         if self._ordered_io:
@@ -264,7 +264,7 @@ class Ended:
         return self.value
 
 
-def _run_at_once(coroutine: Coroutine[object, object, Any]) -> Ended:
+def run_at_once(coroutine: Coroutine[object, object, Any]) -> Ended:
     """Run I/O that is said never to wait, such as a journal's in memory; it is a bug if it does."""
     try:
         coroutine.send(None)
@@ -411,7 +411,7 @@ class ThreadDispatcher:
         on_error: Callable[[Exception], Message],
     ) -> None:
         """Run slow work on the loop; its result is told to `actor`."""
-        deliver = _delivery(actor, on_result, on_error)
+        deliver = delivery(actor, on_result, on_error)
         self.begin()
         self._loop.call_soon_threadsafe(self._start, coroutine, deliver)
 
@@ -444,9 +444,7 @@ class ThreadDispatcher:
         await _cancel(list(self._free_io))
 
 
-def _delivery(
-    actor: TypedActor, on_result: Callable[[T], Message], on_error: Callable[[Exception], Message]
-) -> Deliver:
+def delivery(actor: TypedActor, on_result: Callable[[T], Message], on_error: Callable[[Exception], Message]) -> Deliver:
     """Return what turns a finished task into a message to `actor`."""
     proposal_id = actor._handling.proposal_id
     caused_by = actor._handling.id

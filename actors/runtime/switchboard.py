@@ -50,16 +50,18 @@ def check_wiring(declarations: Iterable[Declaration], spoken_outside: frozenset[
 
 
 Post = Callable[[Message], None]
+Route = tuple[str | None, tuple[Post, ...]]
+"""The level of a message's log line, and the inboxes it goes to."""
 _lazy_logger = logger.opt(lazy=True)
 
 
 class Switchboard:
     """Carries each message to the inboxes of those who declared to hear its type."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, logs: bool = True) -> None:
+        self._logs = logs
         self._ids = count(1)
-        self._routes: dict[type[Message], tuple[str | None, tuple[Post, ...]]] = {}
-        """For each type: the level of its log line, and the inboxes."""
+        self._routes: dict[type[Message], Route] = {}
         self._posts: dict[str, Post] = {}
         self._taps: tuple[Callable[[Message], None], ...] = ()
         self.routed = 0
@@ -71,7 +73,11 @@ class Switchboard:
         for role, actor in actors.items():
             for kind in sorted(actor.accepts, key=lambda kind: kind.__name__):
                 routes.setdefault(kind, []).append(self._posts[role])
-        self._routes = {kind: (kind.log_level, tuple(posts)) for kind, posts in routes.items()}
+        self._routes = {kind: (kind.log_level if self._logs else None, tuple(posts)) for kind, posts in routes.items()}
+
+    def hear_nothing_else(self) -> None:
+        """Let what nobody hears be said into the air: for a part of a machine."""
+        self._routes = _Air(self._routes)
 
     def route(self, message: Message, caused_by: int, proposal_id: ProposalId | None) -> None:
         """Stamp the message, log it once if it matters, and put it into every inbox that wants it."""
@@ -102,6 +108,13 @@ class Switchboard:
     def untap(self, listener: Callable[[Message], None]) -> None:
         """Stop showing messages to `listener`."""
         self._taps = tuple(tap for tap in self._taps if tap != listener)  # Bound methods are equal, never identical.
+
+
+class _Air(dict[type[Message], Route]):
+    """Routes, and no inbox for what has none."""
+
+    def __missing__(self, kind: type[Message]) -> Route:
+        return None, ()
 
 
 def _log(message: Message, level: str) -> None:

@@ -58,7 +58,10 @@ class TypedActor(pykka.Actor):
         self.ports = ports
         self.statistics = ActorStatistics()
         self._handling: Message = _BEGINNING
-        self._route = ports.switchboard.route
+        self._join_pykka()
+
+    def _join_pykka(self) -> None:
+        """Get a name, an inbox and a reference."""
         super().__init__()
 
     # What an actor may do -------------------------------------------------------------------------

@@ -170,6 +170,11 @@ class MockExchangeActor(TypedActor):
         else:
             self._hold(message)
 
+    @property
+    def books(self) -> Books:
+        """The books themselves, for whoever audits: the truth, also what has not been told."""
+        return self._books
+
     def is_settled(self) -> bool:
         """Say whether the books are saved and all of it has been told."""
         return self._saving is None and not self._unsaved

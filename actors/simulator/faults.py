@@ -1,0 +1,133 @@
+"""What a story can make go wrong around the engine: at the exchange, and at the database.
+
+Each fault is a name and what it does to the surroundings; `amount` says how often or how much, 1 to 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Final
+
+import attrs
+
+from actors.exchange.mock.faults import Faults
+from actors.runtime.simulation.pace import SECOND_US
+from messages.base import Currency, Symbol
+from persistence.unreliable import Outage
+
+BTC, BTC_USDT = Currency("BTC"), Symbol("BTC/USDT")
+THROTTLED = "EAPI:Rate limit exceeded"
+ORDER_THROTTLED = "EOrder:Rate limit exceeded"
+DENIED = "EGeneral:Permission denied"
+SHARES_PCT: Final = (Decimal(1), Decimal(13), Decimal(40), Decimal(90))
+
+
+@attrs.frozen
+class Surroundings:
+    """What can be made to fail."""
+
+    exchange: Faults
+    database: Outage
+    vanished: dict[Currency, Decimal]
+    """What was taken from the account and is to be given back."""
+
+
+Misbehave = Callable[[Surroundings, int], None]
+
+
+def _counted(name: str) -> Misbehave:
+    def strike(around: Surroundings, amount: int) -> None:
+        setattr(around.exchange, name, getattr(around.exchange, name) + amount)
+
+    return strike
+
+
+def _lasting(name: str, unit_us: int) -> Misbehave:
+    def strike(around: Surroundings, amount: int) -> None:
+        setattr(around.exchange, name, amount * unit_us)
+
+    return strike
+
+
+def _switched(name: str) -> Misbehave:
+    def strike(around: Surroundings, _amount: int) -> None:
+        setattr(around.exchange, name, True)
+
+    return strike
+
+
+def _refusal(text: str) -> Misbehave:
+    return lambda around, amount: around.exchange.refuse_next(text, times=amount)
+
+
+def _amend_refusal(around: Surroundings, amount: int) -> None:
+    around.exchange.refuse_next_amend(THROTTLED, times=amount)
+
+
+def _no_funds(around: Surroundings, _amount: int) -> None:
+    around.exchange.refuse_next_for_funds()
+
+
+def _partial_fill(around: Surroundings, amount: int) -> None:
+    around.exchange.fill_only(SHARES_PCT[amount - 1])
+
+
+def _funds_vanish(around: Surroundings, amount: int) -> None:
+    taken = Decimal(amount) / 1_000
+    around.exchange.move_funds(BTC, -taken)
+    around.vanished[BTC] = around.vanished.get(BTC, Decimal(0)) + taken
+
+
+def _closed_by_hand(around: Surroundings, _amount: int) -> None:
+    around.exchange.close_by_hand(BTC_USDT)
+
+
+def _database_away(around: Surroundings, _amount: int) -> None:
+    around.database.is_away = True
+
+
+def _commit_answers_lost(around: Surroundings, amount: int) -> None:
+    around.database.lost_answers += amount
+
+
+STRIKES: Final[Mapping[str, Misbehave]] = {
+    "lost requests": _counted("lost_requests"),
+    "lost answers": _counted("lost_answers"),
+    "lost answers to cancels": _counted("lost_cancel_answers"),
+    "lost answers to amends": _counted("lost_amend_answers"),
+    "lost executions": _counted("lost_executions"),
+    "slow timeouts": _lasting("timeout_us", 6 * SECOND_US),
+    "slow answers": _lasting("answer_delay_us", 700_000),
+    "answers beyond every timeout": _lasting("answer_delay_us", 25 * SECOND_US),
+    "executions told twice": _switched("duplicates_executions"),
+    "executions told first": _switched("executes_first"),
+    "lagging records": _lasting("poll_lag_us", 15 * SECOND_US),
+    "throttled": _refusal(THROTTLED),
+    "orders throttled": _refusal(ORDER_THROTTLED),
+    "denied": _refusal(DENIED),
+    "amends throttled": _amend_refusal,
+    "insufficient funds": _no_funds,
+    "partial fills": _partial_fill,
+    "funds vanish": _funds_vanish,
+    "closed by hand": _closed_by_hand,
+    "database away": _database_away,
+    "answers to commits lost": _commit_answers_lost,
+}
+
+
+def heal(around: Surroundings) -> None:
+    """Let everything work again, and give back what had vanished."""
+    faults = around.exchange
+    faults.refusals.clear()
+    faults.amend_refusals.clear()
+    faults.first_shares_pct.clear()
+    faults.lost_requests = faults.lost_answers = faults.lost_executions = 0
+    faults.lost_cancel_answers = faults.lost_amend_answers = 0
+    faults.timeout_us = faults.answer_delay_us = faults.poll_lag_us = 0
+    faults.duplicates_executions = faults.executes_first = False
+    around.database.is_away = False
+    around.database.lost_answers = 0
+    for currency, amount in around.vanished.items():
+        faults.move_funds(currency, amount)
+    around.vanished.clear()

@@ -1,0 +1,49 @@
+"""No position stays bare: looked at between the steps of a story, because time must pass for it to be wrong.
+
+A stop needs a moment to be placed. Where it takes longer, a person must have been told; where it takes much longer,
+or where a price has passed the stop, the position must be on its way out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actors.audit import unprotected
+from actors.runtime.simulation.pace import SECOND_US
+from actors.simulator.peace import books_of
+from messages.base import PositionId
+
+if TYPE_CHECKING:
+    from actors.simulator.stage import Stage
+
+PATIENCE_US = 45 * SECOND_US
+"""An order without an answer is given up as unknown after 20 s; a poll later everybody has been told."""
+
+
+class Guard:
+    """Remembers since when each position has been bare without a word."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        pace = stage.plan.pace
+        self._patience_us = PATIENCE_US + pace.timer_late_us + (3 * pace.slow_io_us if pace.slow_io_one_in else 0)
+        if pace.slow_read_one_in:
+            self._patience_us += 5 * pace.slow_read_us
+        self._bare_since_us: dict[PositionId, int] = {}
+        self._machine = stage.machine
+
+    def look(self) -> None:
+        """Look at every open position once."""
+        stage = self._stage
+        if stage.machine is not self._machine or not stage.machine.is_ready or stage.outage.is_away:
+            self._machine = stage.machine
+            self._bare_since_us.clear()
+            return
+        if not stage.watch.alive:
+            return
+        now_us = stage.clock.now_us()
+        bare = {position.id for position in unprotected(books_of(stage, alerted=True))}
+        self._bare_since_us = {id_: self._bare_since_us.get(id_, now_us) for id_ in bare}
+        for id_, since_us in self._bare_since_us.items():
+            if now_us - since_us > self._patience_us:
+                stage.watch.breaks("I4", f"position {id_} has no stop and nobody has been told")

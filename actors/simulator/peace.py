@@ -1,0 +1,164 @@
+"""Left in peace, everything must come right: quiet, consistent, and each position protected or closed.
+
+Read in order: leave_in_peace(), unrest(), differences().
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from actors.audit import Books, Flow, Violation, audit
+from actors.order.actor import OrderSummary
+from actors.position.view import BookSummary
+from actors.risk.actor import RiskSummary
+from actors.runtime.simulation.pace import SECOND_US
+from actors.simulator.faults import heal
+from messages.base import Currency, Symbol, TradeId
+from messages.orders import Fill, OrderStatus
+from messages.permits import TokensReported
+from messages.positions import PositionStatus
+from messages.risk import SetTradingState, TradingState
+
+if TYPE_CHECKING:
+    from actors.simulator.stage import Stage
+
+ZERO = Decimal(0)
+LOOK_EVERY_US = 5 * SECOND_US
+PEACE_MAX_US = 900 * SECOND_US
+"""Longer than the longest chain of waits: a lost order is proven absent after 70 s, retries wait up to 30 s."""
+QUIET_LOOKS = 2
+"""It must be calm so many times in a row."""
+
+
+def leave_in_peace(stage: Stage) -> None:
+    """Let everything work again, and time pass with steady prices, until nothing is left to wait for."""
+    heal(stage.around)
+    stage.machine.tell(SetTradingState(state=TradingState.ACTIVE, reason="peace", operator="story"))
+    calm = 0
+    for _ in range(PEACE_MAX_US // LOOK_EVERY_US):
+        stage.tick_all()
+        stage.passes(LOOK_EVERY_US)
+        if stage.watch.broken is not None:
+            return
+        calm = calm + 1 if stage.scheduler.is_still and not any(unrest(stage)) else 0
+        if calm == QUIET_LOOKS:
+            break
+    for reason in unrest(stage):
+        stage.watch.breaks("liveness", reason)
+    for violation in differences(stage):
+        stage.watch.breaks(violation.invariant, violation.text)
+
+
+def unrest(stage: Stage) -> Iterable[str]:
+    """Yield what is still on its way."""
+    machine = stage.machine
+    if not machine.is_ready:
+        yield "the engine does not become ready"
+        return
+    actors: Mapping[str, Any] = machine.actors
+    if not actors["exchange"].is_settled():
+        yield "the exchange still waits for its store"
+    if not actors["journal"].is_settled():
+        yield "units still wait for the journal"
+    tokens: TokensReported = actors["rate_limiter"].describe()
+    if tokens.waiting:
+        yield f"{tokens.waiting} permits are never granted"
+    orders: OrderSummary = actors["order"].describe()
+    for order in orders.live:
+        if order.status is OrderStatus.PENDING:
+            yield f"order {order.id} ({order.intent.role.value}) stays PENDING"
+    if not actors["order"].is_settled():
+        yield "orders are still on their way"
+    book: BookSummary = actors["position"].describe()
+    for position in book.positions:
+        if position.status is PositionStatus.CLOSING and not _is_dust(stage, position.symbol, position.volume_base):
+            yield f"position {position.id} stays CLOSING"
+    for violation in audit(books_of(stage, alerted=False)):
+        yield f"{violation.invariant}: {violation.text}"
+
+
+def _is_dust(stage: Stage, symbol: Symbol, volume_base: Decimal) -> bool:
+    return volume_base < stage.plan.settings.execution.instruments[symbol].volume_min_base
+
+
+def differences(stage: Stage) -> Iterable[Violation]:
+    """Yield where memory, journal and exchange differ, now that nothing is on its way."""
+    kept, actors = stage.kept, stage.machine.actors
+    orders: OrderSummary = actors["order"].describe()  # type: ignore[assignment]
+    book: BookSummary = actors["position"].describe()  # type: ignore[assignment]
+    risk: RiskSummary = actors["risk"].describe()  # type: ignore[assignment]
+    live = {order.id: order for order in kept.orders.values() if not order.is_over}
+    for order in orders.live:
+        if live.pop(order.id, None) != order:
+            yield Violation(
+                "I9", f"order {order.id} is {order} in memory and {kept.orders.get(order.id)} in the journal"
+            )
+    for order in live.values():
+        yield Violation("I9", f"order {order.id} is {order.status.value} in the journal and unknown in memory")
+    held = {position.id: position for position in kept.positions.values() if not position.is_over}
+    for position in book.positions:
+        if held.pop(position.id, None) != position:
+            text = f"position is {position} in memory and {kept.positions.get(position.id)} in the journal"
+            yield Violation("I9", text)
+    for position in held.values():
+        yield Violation("I9", f"position {position.id} is {position.status.value} in the journal and unknown in memory")
+    if risk.state != kept.risk:
+        yield Violation("I9", f"risk is {risk.state} in memory and {kept.risk} in the journal")
+    alive = stage.watch.alive
+    if risk.slots_taken != len(alive):
+        yield Violation("I7", f"risk counts {risk.slots_taken} trades, alive are {sorted(alive)}")
+    yield from _trades(stage)
+
+
+def _trades(stage: Stage) -> Iterable[Violation]:
+    """Every trade of ours on the exchange is booked once, to the digit."""
+    booked = _booked(stage)
+    for fill in stage.books_of_exchange.books.history.trades():
+        volume_base, fee_quote = booked.get(fill.trade_id, (ZERO, ZERO))
+        if fill.order_id in stage.kept.orders and not fill.is_liquidation:
+            if volume_base != fill.volume_base or fee_quote != fill.fee_quote:
+                yield Violation("I6", f"trade {fill.trade_id} of {fill.volume_base} is booked with {volume_base}")
+        elif volume_base > fill.volume_base:
+            yield Violation("I6", f"foreign trade {fill.trade_id} of {fill.volume_base} is booked with {volume_base}")
+
+
+def _booked(stage: Stage) -> Mapping[TradeId, tuple[Decimal, Decimal]]:
+    """Return volume and fee booked of each trade; its parts on several positions are one."""
+    booked: defaultdict[TradeId, tuple[Decimal, Decimal]] = defaultdict(lambda: (ZERO, ZERO))
+    for fill in stage.kept.fills.values():
+        id_ = TradeId(fill.trade_id.partition("#")[0])
+        volume_base, fee_quote = booked[id_]
+        booked[id_] = (volume_base + fill.volume_base, fee_quote + fill.fee_quote)
+    return booked
+
+
+def books_of(stage: Stage, *, alerted: bool) -> Books:
+    """Return both sides as they are now; what others traded and we do not hold counts as theirs."""
+    actors = stage.machine.actors
+    orders: OrderSummary = actors["order"].describe()  # type: ignore[assignment]
+    book: BookSummary = actors["position"].describe()  # type: ignore[assignment]
+    execution = stage.plan.settings.execution
+    return Books(
+        account=stage.books_of_exchange.books.report(stage.clock.now_us()),
+        initial_balances=execution.paper.balances,
+        instruments=execution.instruments,
+        flows=tuple(flow_of(fill) for fill in stage.kept.fills.values()),
+        live_orders=orders.live,
+        open_positions=book.positions,
+        closed_net={Currency(quote): net for quote, net in stage.kept.realised_by_quote()},
+        alerted=orders.alerted if alerted else frozenset(),
+    )
+
+
+def flow_of(fill: Fill) -> Flow:
+    """Return what one fill moved."""
+    return Flow(
+        symbol=fill.symbol,
+        side=fill.side,
+        volume_base=fill.volume_base,
+        cost_quote=fill.price_quote * fill.volume_base,
+        fees_quote=fill.fee_quote,
+    )
