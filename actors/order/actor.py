@@ -98,6 +98,8 @@ class OrderActor(Requests):
 
     def on_receive(self, message: OrderInbox | OrderTimer) -> None:  # noqa: C901, PLR0912, PLR0915  # One case a message.
         """Handle one message."""
+        if self.is_too_early(message):
+            return
         match message:
             case ExecuteTrade():
                 self._take_proposal(message)
@@ -169,6 +171,7 @@ class OrderActor(Requests):
                 self._keep_unreadable(message)
             case JournalLoaded():
                 self._recover(message.state)
+                self.catch_up()
             case EngineReady():
                 self._is_ready = True
                 self._release_held()

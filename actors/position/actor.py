@@ -134,7 +134,10 @@ class PositionActor(TypedActor):
         watch = self._watches.get(symbol)
         if watch is None or (watch.floor_quote < price.low_quote and price.high_quote < watch.ceiling_quote):
             return
-        for reached in watch.act(price.low_quote, price.high_quote, price.last_quote):
+        self._act(watch, price.low_quote, price.high_quote, price.last_quote)
+
+    def _act(self, watch: SymbolWatch, low_quote: Decimal, high_quote: Decimal, last_quote: Decimal) -> None:
+        for reached in watch.act(low_quote, high_quote, last_quote):
             self._tell_reached(reached)
         self._plan_moves(watch)
 
@@ -314,3 +317,7 @@ class PositionActor(TypedActor):
             self._is_booked(trade_id)
         for position in self._portfolio.open_positions:
             self._follow(None, position)
+        for symbol, watch in self._watches.items():
+            price_quote = self._prices.get(symbol)
+            if price_quote is not None:  # Heard before anybody waited for it.
+                self._act(watch, price_quote, price_quote, price_quote)

@@ -18,7 +18,8 @@ from actors.risk.limits import Circumstances, judge, notional_usd, reduced
 from actors.risk.reservations import Reservation, Reservations
 from actors.risk.results import after_result
 from actors.runtime.ports import Ports
-from actors.runtime.typed_actor import TypedActor, kinds
+from actors.runtime.recovering import RecoveringActor
+from actors.runtime.typed_actor import kinds
 from config.settings import RiskSettings
 from messages.base import Currency, PositionId, Symbol
 from messages.bus import EventPriority, PublicEvent, Topic
@@ -42,7 +43,7 @@ class RiskSummary:
     slots_taken: int
 
 
-class RiskActor(TypedActor):
+class RiskActor(RecoveringActor):
     """Owns equity, reservations, streaks and the trading state."""
 
     role = "risk"
@@ -71,6 +72,8 @@ class RiskActor(TypedActor):
 
     def on_receive(self, message: RiskInbox) -> None:
         """Handle one message."""
+        if self.is_too_early(message):
+            return
         match message:
             case ReviewTrade():
                 self._review(message)
@@ -84,6 +87,7 @@ class RiskActor(TypedActor):
                 self._set_state(message)
             case JournalLoaded():
                 self._recover(message.state)
+                self.catch_up()
             case _:
                 assert_never(message)
 

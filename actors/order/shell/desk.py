@@ -17,7 +17,7 @@ from actors.order.sizing import is_dust
 from actors.order.timers import LookAgain, PollDue
 from actors.runtime.clock import MICROSECONDS
 from actors.runtime.ports import Ports
-from actors.runtime.typed_actor import TypedActor
+from actors.runtime.recovering import RecoveringActor
 from config.settings import OrderSettings
 from messages.base import NO_TRADE, OrderId, ProposalId, Symbol, TradeId
 from messages.bus import PublicEvent
@@ -39,7 +39,7 @@ REQUESTS_REMEMBERED = 10_000
 FOREVER_US = 365 * 86_400 * MICROSECONDS
 
 
-class OrderDesk(TypedActor):
+class OrderDesk(RecoveringActor):
     """The lowest layer: the state, and small things that everybody does."""
 
     def __init__(self, ports: Ports, *, settings: OrderSettings, instruments: Mapping[Symbol, Instrument]) -> None:
