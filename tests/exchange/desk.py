@@ -7,6 +7,7 @@ from decimal import Decimal
 from itertools import count
 from typing import Any, TypeVar
 
+from actors.exchange.mock.acts import TradedByHand
 from actors.exchange.mock.books import Books
 from messages.base import Currency, Event, OrderId, PositionId, ProposalId, Symbol
 from messages.market import Instrument
@@ -88,6 +89,8 @@ class Desk:
         self.books.open_with(())
         self.now_us = 1_000
         self.said: list[Event] = []
+        self.margin_by_hand: set[OrderId] = set()
+        """Orders of others that traded on margin: the books do not keep what they were."""
         self._ids = count(1)
         self._sequences = count(1)
 
@@ -142,6 +145,17 @@ class Desk:
     def cancel(self, order_id: OrderId) -> list[Event]:
         self.now_us += 1
         return self._heard(self.books.cancel(order_id, self.now_us))
+
+    def trade_by_hand(self, act: TradedByHand) -> list[Event]:
+        self.now_us += 1
+        events = self._heard(self.books.trade_by_hand(act, self.now_us))
+        if act.on_margin:
+            self.margin_by_hand |= {event.fill.order_id for event in events if isinstance(event, ExecutionReported)}
+        return events
+
+    def is_margin(self, fill: Fill) -> bool:
+        order = self.books.history.find(fill.order_id)
+        return fill.order_id in self.margin_by_hand if order is None else order.is_margin
 
     def _heard(self, events: Sequence[Event]) -> list[Event]:
         self.said += events

@@ -53,9 +53,11 @@ class Probe(TypedActor):
     def __init__(self, ports: Ports) -> None:
         super().__init__(ports)
         self.heard: list[Any] = []
+        self.heard_at_us: list[int] = []
 
     def on_receive(self, message: Message) -> None:
         self.heard.append(message)
+        self.heard_at_us.append(self.now_us)
 
 
 class Theatre:
@@ -161,6 +163,11 @@ class Theatre:
     @property
     def heard(self) -> list[Any]:
         return list(self.probe.heard)
+
+    @property
+    def heard_at_us(self) -> list[int]:
+        """When it was heard, message by message."""
+        return list(self.probe.heard_at_us)
 
     @property
     def names(self) -> list[str]:

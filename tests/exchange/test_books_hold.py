@@ -10,6 +10,7 @@ import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.exchange.mock.acts import TradedByHand
 from actors.exchange.mock.book_order import LIMITED_TYPES
 from messages.base import Currency, OrderId, Symbol
 from messages.orders import OrderStatus, TimeInForce
@@ -83,7 +84,15 @@ class Amended:
         desk.amend(self.order_id, self.volume, self.trigger)
 
 
-Step = Placed | Ticked | Cancelled | Amended
+@attrs.frozen
+class ByHand:
+    act: TradedByHand
+
+    def do(self, desk: Desk) -> None:
+        desk.trade_by_hand(self.act)
+
+
+Step = Placed | Ticked | Cancelled | Amended | ByHand
 PER_MILLE = st.integers(850, 1_150)
 ORDER_IDS = st.integers(1, 12).map(lambda number: OrderId(f"order {number}"))
 
@@ -124,7 +133,17 @@ def amends(draw: st.DrawFn) -> Amended:
     return Amended(draw(ORDER_IDS), str(D(draw(st.integers(1, 500))) / 100), trigger)
 
 
-STEPS = st.one_of(placements(), placements(), placements(), ticks(), ticks(), amends(), ORDER_IDS.map(Cancelled))
+@st.composite
+def by_hand(draw: st.DrawFn) -> ByHand:
+    symbol = draw(SYMBOLS)
+    volume = draw(st.integers(60, 40_000)) * LARGEST[symbol] / 40_000
+    volume -= volume % INSTRUMENTS[symbol].lot_step_base
+    return ByHand(TradedByHand(symbol, draw(st.sampled_from(Side)), volume, draw(st.booleans())))
+
+
+STEPS = st.one_of(
+    placements(), placements(), placements(), ticks(), ticks(), amends(), ORDER_IDS.map(Cancelled), by_hand()
+)
 DAYS = st.lists(STEPS, min_size=15, max_size=60)
 SETTINGS = st.fixed_dictionaries(
     {"fill_share_pct": st.sampled_from((D(100), D(37))), "slippage_pct": st.sampled_from((D(0), D("0.13")))}
@@ -147,11 +166,9 @@ def expected_balances(desk: Desk) -> dict[Currency, Fraction]:
     for fill in desk.fills:
         instrument = INSTRUMENTS[fill.symbol]
         sign = 1 if fill.side is Side.BUY else -1
-        order = desk.books.history.find(fill.order_id)
-        assert order is not None
         balances[instrument.quote] -= sign * Fraction(fill.volume_base) * Fraction(fill.price_quote)
         balances[instrument.quote] -= Fraction(fill.fee_quote)
-        if order.leverage == 1:
+        if not desk.is_margin(fill):
             balances[instrument.base] += sign * Fraction(fill.volume_base)
     # On margin the cost of what is open has not been paid (or received): it is borrowed.
     for symbol, position in desk.books.account.positions.items():
@@ -202,9 +219,8 @@ def test_every_fill_keeps_its_limit_and_its_order(day: list[Step], rules: dict[s
 
     for fill in desk.fills:
         order = desk.books.history.find(fill.order_id)
-        assert order is not None
         assert fill.price_quote % INSTRUMENTS[fill.symbol].price_tick_quote == 0
-        limit = order.working_limit_quote
+        limit = None if order is None else order.working_limit_quote
         if limit is not None and not fill.is_liquidation:
             assert fill.price_quote <= limit if fill.side is Side.BUY else fill.price_quote >= limit
     for order in desk.books.history.orders():

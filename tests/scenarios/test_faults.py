@@ -64,14 +64,7 @@ FAULTS: Mapping[str, Callable[[Harness], None]] = {
 
 def leaves_in_peace(world: Harness, minutes: int = 3) -> None:
     """The exchange has mended its ways, and time passes."""
-    faults = world.exchange
-    faults.refusals.clear()
-    faults.amend_refusals.clear()
-    faults.first_shares_pct.clear()
-    faults.lost_requests = faults.lost_answers = faults.lost_executions = 0
-    faults.lost_cancel_answers = faults.lost_amend_answers = 0
-    faults.timeout_us = faults.answer_delay_us = faults.poll_lag_us = 0
-    faults.duplicates_executions = faults.executes_first = False
+    world.exchange.heal()
     world.price(BTC, world.said(PriceMoved)[-1].last_quote)  # What is left of a market order needs a tick to go on.
     world.passes(minutes=minutes)
 

@@ -14,17 +14,18 @@ from typing import Any
 
 import attrs
 
+from actors.exchange.mock import questions
+from actors.exchange.mock.acts import Act, CancelledByHand, ClosedByHand, FundsMoved, TradedByHand
 from actors.exchange.mock.books import NOTHING, Books
-from actors.exchange.mock.faults import ClosedByHand, Faults, FundsMoved
-from actors.exchange.mock.history import number_of, trade_id_of
-from actors.exchange.mock.refusals import may_retry
+from actors.exchange.mock.faults import Faults
+from actors.exchange.mock.refusals import UNAVAILABLE, may_retry
 from actors.exchange.mock.store import BookChanges, BookStore, Document, Progress
-from actors.exchange.mock.telling import Saying, Telling
+from actors.exchange.mock.telling import Channel, Saying, Telling, amend_unknown, cancel_unknown, unknown
 from actors.runtime.ports import Ports
 from actors.runtime.statistics import ActorReport
 from actors.runtime.typed_actor import Recover, TypedActor, kinds
 from config.settings import PaperSettings
-from messages.base import Command, Currency, Event, Message, OrderId, ProposalId, Symbol
+from messages.base import Command, Currency, Event, Message, ProposalId, Symbol
 from messages.exchange import AccountReported, GetAccount
 from messages.lifecycle import StopOpening
 from messages.market import Instrument, PriceMoved
@@ -32,13 +33,12 @@ from messages.orders import (
     AmendOrder,
     AmendRefused,
     CancelOrder,
+    CancelRefused,
     ExecutionReported,
     LookUpOrder,
+    OrderAccepted,
     OrderEnded,
-    OrderFound,
-    OrderNotFound,
     OrderRefused,
-    OrdersPolled,
     PlaceOrder,
     PollOrders,
 )
@@ -91,11 +91,18 @@ class Deliver(Command):
 
 
 @attrs.frozen(kw_only=True)
+class DeliverPush(Command):
+    """The next push on the ordered channel has been under way long enough."""
+
+
+@attrs.frozen(kw_only=True)
 class ExpireOrders(Command):
     """The earliest order to expire may be due."""
 
 
-OwnMessage = Recover | BooksRead | ReadBooks | BooksSaved | SaveFailed | SaveAgain | Deliver | ExpireOrders
+OwnMessage = (
+    Recover | BooksRead | ReadBooks | BooksSaved | SaveFailed | SaveAgain | Deliver | DeliverPush | ExpireOrders
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -138,6 +145,7 @@ class MockExchangeActor(TypedActor):
             acknowledge_delay_us=paper.acknowledge_delay_ms * MICROSECONDS_PER_MS,
             fill_delay_us=paper.fill_delay_ms * MICROSECONDS_PER_MS,
         )
+        self._channel = Channel(self._faults)
         self._books = Books(
             instruments=instruments,
             balances=paper.balances,
@@ -147,6 +155,8 @@ class MockExchangeActor(TypedActor):
             liquidation_level_pct=paper.liquidation_level_pct,
         )
         self._is_open = False
+        self._is_quiet = False
+        """Whether the books are open and no push is held back: then a tick is nothing but a tick."""
         self._held: deque[Message] = deque()
         self._sequence = 0
         self._at_us = 0
@@ -161,7 +171,7 @@ class MockExchangeActor(TypedActor):
 
     def on_receive(self, message: Any) -> None:
         """Trade when the books are open; keep everything in order until they are."""
-        if type(message) is PriceMoved and self._is_open and not self._faults.acts:
+        if type(message) is PriceMoved and self._is_quiet and not self._faults.acts:
             self._on_price(message)
         elif isinstance(message, OwnMessage):
             self._on_own(message)
@@ -194,25 +204,22 @@ class MockExchangeActor(TypedActor):
     # What the engine and the prices say -------------------------------------------------------------
 
     def _on_message(self, message: Message) -> None:
+        if not self._is_quiet:
+            self._release()
         if self._faults.acts:
             self._carry_out()
         match message:
             case PriceMoved():
                 self._on_price(message)
             case PlaceOrder():
-                self._say(self._place(message))
+                self._say(self._telling.told(self._place(message), message.proposal_id))
                 self._arm_expiry()
             case AmendOrder():
-                self._say(self._amend(message))
+                self._say(self._telling.told(self._amend(message), message.proposal_id))
             case CancelOrder():
-                events = self._books.cancel(message.order_id, self.now_us)
-                self._say(self._telling.cancelled(events, message.proposal_id))
-            case LookUpOrder():
-                self._say(self._telling.answered(self._look_up(message.order_id), message.proposal_id))
-            case PollOrders():
-                self._say(self._telling.answered(self._poll(message), message.proposal_id))
-            case GetAccount():
-                self._say(self._telling.answered(self._books.report(self.now_us), message.proposal_id))
+                self._say(self._telling.told(self._cancel(message), message.proposal_id))
+            case LookUpOrder() | PollOrders() | GetAccount():
+                self._say(self._answer(message))
             case StopOpening():
                 self._idle_ticks = TICKS_PER_SAVE  # The next start shall go on from here, not from the last save.
                 self._say([])
@@ -238,66 +245,79 @@ class MockExchangeActor(TypedActor):
         if events or is_due or (events is not NOTHING and books.has_changed()):
             self._say(self._pushed(events))
 
-    def _place(self, message: PlaceOrder) -> list[Saying]:
+    def _place(self, message: PlaceOrder) -> Sequence[Event]:
         intent, faults = message.intent, self._faults
-        if faults.loses_request():
-            return [self._telling.unknown(intent.id, message.proposal_id)]
-        refusal = faults.next_refusal()
+        if faults.strikes("lost_requests"):
+            return [unknown(intent.id)]
+        refusal = UNAVAILABLE if faults.keeps_shut() else faults.next_refusal()
         if refusal is not None:
-            refused = OrderRefused(order_id=intent.id, reason=refusal, may_retry=may_retry(refusal))
-            return self._telling.placed((refused,), message.proposal_id)
-        events = self._books.place(intent, message.deadline_us, self.now_us, faults.next_first_share_pct())
-        return self._telling.placed(events, message.proposal_id)
+            return [OrderRefused(order_id=intent.id, reason=refusal, may_retry=may_retry(refusal))]
+        share_pct = faults.first_shares_pct.popleft() if faults.first_shares_pct else None
+        events = self._books.place(intent, message.deadline_us, self.now_us, share_pct)
+        if share_pct is not None and type(events[0]) is OrderAccepted:
+            faults.struck["first_shares_pct"] += 1
+        return events
 
-    def _amend(self, message: AmendOrder) -> list[Saying]:
-        refusal = self._faults.next_amend_refusal()
+    def _amend(self, message: AmendOrder) -> Sequence[Event]:
+        faults = self._faults
+        if faults.strikes("lost_amends"):
+            return [amend_unknown(message.order_id)]
+        refusal = UNAVAILABLE if faults.keeps_shut() else faults.next_amend_refusal()
         if refusal is not None:
-            refused = AmendRefused(order_id=message.order_id, reason=refusal)
-            return self._telling.amended((refused,), message.proposal_id)
-        events = self._books.amend(
+            return [AmendRefused(order_id=message.order_id, reason=refusal)]
+        return self._books.amend(
             message.order_id, message.volume_base, message.trigger_price_quote, message.deadline_us, self.now_us
         )
-        return self._telling.amended(events, message.proposal_id)
 
-    def _horizon_us(self) -> int | None:
-        """Return until when questions see the books; None is until now."""
-        lag_us = self._faults.poll_lag_us
-        return self.now_us - lag_us if lag_us else None
+    def _cancel(self, message: CancelOrder) -> Sequence[Event]:
+        if self._faults.strikes("lost_cancels"):
+            return [cancel_unknown(message.order_id)]
+        if self._faults.keeps_shut():
+            return [CancelRefused(order_id=message.order_id, reason=UNAVAILABLE)]
+        return self._books.cancel(message.order_id, self.now_us)
 
-    def _look_up(self, order_id: OrderId) -> OrderFound | OrderNotFound:
-        history, horizon_us = self._books.history, self._horizon_us()
-        order = history.find(order_id)
-        view = None if order is None else history.view(order, horizon_us)
-        if view is None:
-            return OrderNotFound(order_id=order_id, as_of_us=self.now_us)
-        return OrderFound(order=view, fills=history.fills_of(order_id, horizon_us))
-
-    def _poll(self, message: PollOrders) -> OrdersPolled:
-        history, horizon_us = self._books.history, self._horizon_us()
-        orders = (history.find(order_id) for order_id in message.order_ids)
-        views = (history.view(order, horizon_us) for order in orders if order is not None)
-        after = history.trade_count if message.after_trade is None else number_of(message.after_trade)
-        fills, cursor = history.fills_after(after, horizon_us)
-        if message.after_trade is None:
-            cursor = history.seen_until(horizon_us)
-            fills = tuple(fill for asked in message.order_ids for fill in history.fills_of(asked, horizon_us))
-        return OrdersPolled(
-            orders=tuple(view for view in views if view is not None), fills=fills, cursor=trade_id_of(cursor)
-        )
+    def _answer(self, question: LookUpOrder | PollOrders | GetAccount) -> list[Saying]:
+        if self._telling.keeps_silent():
+            return []
+        event: Event
+        if isinstance(question, GetAccount):
+            event = self._books.report(self.now_us)
+        else:
+            event = questions.answer(question, self._books.history, self._faults, self.now_us)
+        return self._telling.answered(event, question.proposal_id)
 
     def _carry_out(self) -> None:
         """Let happen what the fault plan wants to happen to the account."""
-        while self._faults.acts:
-            act = self._faults.acts.popleft()
-            match act:
-                case FundsMoved():
-                    self._books.move_funds(act.currency, act.amount)
-                    self._say([])
-                case ClosedByHand():
-                    self._say(self._pushed(self._books.close_by_hand(act.symbol, self.now_us)))
+        faults = self._faults
+        while faults.acts:
+            act = faults.acts.popleft()
+            events = self._act(act)
+            if events or isinstance(act, FundsMoved):
+                faults.struck[act.name] += 1
+                self._say(self._pushed(events))
+
+    def _act(self, act: Act) -> Sequence[Event]:
+        match act:
+            case FundsMoved():
+                self._books.move_funds(act.currency, act.amount)
+                return NOTHING
+            case ClosedByHand():
+                return self._books.close_by_hand(act.symbol, self.now_us)
+            case TradedByHand():
+                return self._books.trade_by_hand(act, self.now_us)
+            case CancelledByHand():
+                return self._books.cancel_by_hand(act.order_id, self.now_us)
 
     def _pushed(self, events: Sequence[Event]) -> list[Saying]:
-        return [saying for event in events for saying in self._telling.pushed(event, self._trade_of(event))]
+        sayings = [saying for event in events for saying in self._telling.pushed(event, self._trade_of(event))]
+        if self._telling.held:
+            self._is_quiet = False
+        return sayings
+
+    def _release(self) -> None:
+        """Tell what maintenance has held back, if it is over."""
+        self._say(self._telling.release())
+        self._is_quiet = not self._telling.held
 
     def _trade_of(self, event: Event) -> ProposalId | None:
         """Return the trade that a push belongs to, where it is about one of our orders."""
@@ -327,6 +347,8 @@ class MockExchangeActor(TypedActor):
                 self._send_save()
             case Deliver():
                 self._deliver(message.sayings)
+            case DeliverPush():
+                self._deliver((self._channel.next_push(),))
             case ExpireOrders():
                 self._expiry_armed_us = None
                 self._say(self._pushed(self._books.expire(self.now_us)))
@@ -341,7 +363,7 @@ class MockExchangeActor(TypedActor):
     def _open(self, read: BooksRead) -> None:
         self._books.open_with(read.documents)
         self._sequence, self._at_us = read.progress.sequence, read.progress.at_us
-        self._is_open, self._store_error = True, ""
+        self._is_open, self._is_quiet, self._store_error = True, True, ""
         self._say([])
         self._arm_expiry()
         while self._held:
@@ -399,6 +421,9 @@ class MockExchangeActor(TypedActor):
 
     def _send_off(self, sayings: Sequence[Saying]) -> None:
         """Emit what has no delay and set timers for the rest, keeping the order among equals."""
+        if not self._channel.is_idle:
+            self._send_off_singly(sayings)
+            return
         delayed: dict[int, list[Saying]] = {}
         for saying in sayings:
             if saying.delay_us:
@@ -407,6 +432,14 @@ class MockExchangeActor(TypedActor):
                 self.emit(saying.event, saying.proposal_id)
         for delay_us, together in delayed.items():
             self.after(delay_us, Deliver(sayings=tuple(together)))
+
+    def _send_off_singly(self, sayings: Sequence[Saying]) -> None:
+        for saying in sayings:
+            wait_us = self._channel.wait_us(saying, self.now_us)
+            if wait_us is None:
+                self.emit(saying.event, saying.proposal_id)
+            else:
+                self.after(wait_us, DeliverPush() if saying.is_push else Deliver(sayings=(saying,)))
 
     def _deliver(self, sayings: Sequence[Saying]) -> None:
         for saying in sayings:

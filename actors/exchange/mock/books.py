@@ -11,11 +11,11 @@ import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from actors.exchange.mock import archive
+from actors.exchange.mock import archive, foreign
 from actors.exchange.mock.account import Account
+from actors.exchange.mock.acts import TradedByHand
 from actors.exchange.mock.admission import why_bad_price, why_bad_volume, why_malformed
 from actors.exchange.mock.book_order import BookOrder
-from actors.exchange.mock.foreign import check_margin, close_by_hand
 from actors.exchange.mock.history import HISTORY_MAX, History, external_id_of
 from actors.exchange.mock.levels import Market
 from actors.exchange.mock.margin import LEVERAGE_MAX
@@ -199,7 +199,7 @@ class Books:
             for order in sorted(market.reached(low_quote, high_quote), key=precedence):
                 self._matcher.reach(order, market, low_quote, high_quote, now_us)
         if account.positions:
-            check_margin(self._matcher, market, low_quote, high_quote, self._liquidation_level_pct, now_us)
+            foreign.check_margin(self._matcher, market, low_quote, high_quote, self._liquidation_level_pct, now_us)
         return said
 
     def is_in_the_books(self, symbol: Symbol, at_us: int, sequence: int) -> bool:
@@ -304,7 +304,15 @@ class Books:
 
     def close_by_hand(self, symbol: Symbol, now_us: int) -> Sequence[Event]:
         """Close a margin position from outside, as its owner might in the exchange's own application."""
-        return close_by_hand(self._matcher, symbol, now_us)
+        return foreign.close_by_hand(self._matcher, symbol, now_us)
+
+    def trade_by_hand(self, act: TradedByHand, now_us: int) -> Sequence[Event]:
+        """Let somebody else trade on the account, if it can carry the trade."""
+        return foreign.trade_by_hand(self._matcher, act, now_us)
+
+    def cancel_by_hand(self, order_id: OrderId, now_us: int) -> Sequence[Event]:
+        """Take an open order off the books from outside; nothing is said if it is not open."""
+        return NOTHING if self.history.find_open(order_id) is None else self.cancel(order_id, now_us)
 
     def move_funds(self, currency: Currency, amount: Decimal) -> None:
         """Let funds appear, or vanish when `amount` is below zero, as a deposit or a withdrawal would."""

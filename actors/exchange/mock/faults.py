@@ -1,40 +1,49 @@
-"""What may go wrong with an exchange, switched on for tests and the harness.
+"""What may go wrong with an exchange, switched on for tests, the harness and simulations.
 
 The mock and whoever tests it share one `Faults` object: the one door between them beside the messages. Its methods
 are to be called between messages, on the thread that runs the mock (the shared dispatcher's loop). Counted faults
 strike the next so many times; the others stay on until they are switched off. A fault that changes the books
-(funds that vanish, a position closed by hand) strikes just before the mock handles its next message, tick or query.
+(`acts.py`: funds that vanish, a trade by hand) strikes just before the mock handles its next message, tick or query.
 
 Each fault strikes the telling or the taking of an order, never the arithmetic: the books stay true throughout.
+What has really struck is counted in `struck`, so that a fault which a test only believes to have met shows as a zero.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from decimal import Decimal
+from typing import Final, Literal, Protocol
 
 import attrs
 
+from actors.exchange.mock.acts import ACT_NAMES, Act, CancelledByHand, ClosedByHand, FundsMoved, TradedByHand
 from actors.exchange.mock.refusals import INSUFFICIENT_FUNDS
-from messages.base import Currency, Symbol
+from messages.base import Currency, OrderId, Symbol
+from messages.trades import Side
+
+CountedFault = Literal[
+    "lost_requests",
+    "lost_answers",
+    "lost_cancels",
+    "lost_cancel_answers",
+    "lost_amends",
+    "lost_amend_answers",
+    "lost_executions",
+    "mute_answers",
+]
 
 
-@attrs.frozen
-class FundsMoved:
-    """Funds appear, or vanish when the amount is below zero."""
+class Latency(Protocol):
+    """How much longer than the settings say each saying is under way, asked anew for each; never below zero."""
 
-    currency: Currency
-    amount: Decimal
+    def answer_us(self) -> int:
+        """Return it for an answer: answers travel one by one, and overtake each other and the pushes."""
+        ...
 
-
-@attrs.frozen
-class ClosedByHand:
-    """Somebody closes the margin position of a symbol outside the engine."""
-
-    symbol: Symbol
-
-
-Act = FundsMoved | ClosedByHand
+    def push_us(self) -> int:
+        """Return it for a push: pushes travel on one ordered channel, so a slow one keeps back those behind it."""
+        ...
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -50,20 +59,36 @@ class Faults:
     """Placements that never arrive: the engine hears OutcomeUnknown, the books know nothing."""
     lost_answers: int = 0
     """Placements that are accepted and whose acceptance is lost: the engine hears OutcomeUnknown, the order lives."""
+    lost_cancels: int = 0
+    """Cancels that never arrive: the engine hears that the outcome is unknown, the order rests as before."""
     lost_cancel_answers: int = 0
+    lost_amends: int = 0
+    """Amends that never arrive: the engine hears that the outcome is unknown, the order rests as before."""
     lost_amend_answers: int = 0
     lost_executions: int = 0
     """Executions that are not pushed: only polling and looking up tell them."""
+    mute_answers: int = 0
+    """Answers, to whatever is asked, that are never told, not even as unknown. The request itself is carried out."""
     timeout_us: int = 0
     """How long after the answer was due the engine hears OutcomeUnknown."""
     answer_delay_us: int = 0
     """Added to the delay of every answer."""
+    latency: Latency | None = None
+    """What is added to the way of each saying, one by one; None is nothing."""
     duplicates_executions: bool = False
+    duplicates_answers: bool = False
+    """Whether OrderAccepted, OrderAmended and OrderEnded are told twice."""
     executes_first: bool = False
     """Whether the executions of an order that fills at once are told before its acceptance."""
     poll_lag_us: int = 0
     """Polls and look-ups do not see what is younger than this."""
+    maintenance: bool = False
+    """The exchange takes and answers nothing: placements, amends and cancels are refused as unavailable, questions
+    stay without any answer. Prices go on and resting orders trade, and what is to be pushed of it is held back until
+    the mock handles its next message after the end. What was under way before still arrives."""
     acts: deque[Act] = attrs.field(factory=deque)
+    struck: Counter[str] = attrs.field(factory=Counter)
+    """How often each of FAULT_NAMES has really struck."""
 
     def refuse_next(self, reason: str, times: int = 1) -> None:
         """Refuse the next placements with this text; whether they may be retried follows from it."""
@@ -89,46 +114,55 @@ class Faults:
         """Close a margin position outside the engine before the next message."""
         self.acts.append(ClosedByHand(symbol))
 
+    def trade_by_hand(self, symbol: Symbol, side: Side, volume_base: Decimal, *, on_margin: bool = False) -> None:
+        """Trade outside the engine before the next message; nothing happens if the exchange would refuse it."""
+        self.acts.append(TradedByHand(symbol, side, volume_base, on_margin))
+
+    def cancel_by_hand(self, order_id: OrderId) -> None:
+        """Cancel one of our orders outside the engine before the next message; nothing happens if it is over."""
+        self.acts.append(CancelledByHand(order_id))
+
+    def heal(self) -> None:
+        """Go back to a plan in which nothing goes wrong. Acts that are still to come are dropped, `struck` stays."""
+        peace = Faults(struck=self.struck)
+        for field in attrs.fields(Faults):
+            setattr(self, field.name, getattr(peace, field.name))
+
     # What the mock asks ---------------------------------------------------------------------------
+
+    def strikes(self, fault: CountedFault) -> bool:
+        """Say whether a counted fault strikes now, and count it down."""
+        left: int = getattr(self, fault)
+        if left <= 0:
+            return False
+        setattr(self, fault, left - 1)
+        self.struck[fault] += 1
+        return True
 
     def next_refusal(self) -> str | None:
         """Return the text that refuses this placement."""
-        return self.refusals.popleft() if self.refusals else None
+        if not self.refusals:
+            return None
+        self.struck["refusals"] += 1
+        return self.refusals.popleft()
 
     def next_amend_refusal(self) -> str | None:
         """Return the text that refuses this amend."""
-        return self.amend_refusals.popleft() if self.amend_refusals else None
+        if not self.amend_refusals:
+            return None
+        self.struck["amend_refusals"] += 1
+        return self.amend_refusals.popleft()
 
-    def next_first_share_pct(self) -> Decimal | None:
-        """Return how much of this order its first fill may be."""
-        return self.first_shares_pct.popleft() if self.first_shares_pct else None
-
-    def loses_request(self) -> bool:
-        """Say whether this placement never arrives."""
-        self.lost_requests, strikes = _counted(self.lost_requests)
-        return strikes
-
-    def loses_answer(self) -> bool:
-        """Say whether this acceptance is lost."""
-        self.lost_answers, strikes = _counted(self.lost_answers)
-        return strikes
-
-    def loses_cancel_answer(self) -> bool:
-        """Say whether the answer to this cancel is lost."""
-        self.lost_cancel_answers, strikes = _counted(self.lost_cancel_answers)
-        return strikes
-
-    def loses_amend_answer(self) -> bool:
-        """Say whether the answer to this amend is lost."""
-        self.lost_amend_answers, strikes = _counted(self.lost_amend_answers)
-        return strikes
-
-    def loses_execution(self) -> bool:
-        """Say whether this execution is not pushed."""
-        self.lost_executions, strikes = _counted(self.lost_executions)
-        return strikes
+    def keeps_shut(self) -> bool:
+        """Say whether maintenance turns this request down."""
+        if self.maintenance:
+            self.struck["maintenance"] += 1
+        return self.maintenance
 
 
-def _counted(left: int) -> tuple[int, bool]:
-    """Return how often a fault strikes from now on, and whether it does so now."""
-    return max(0, left - 1), left > 0
+_STANDING = frozenset({"acts", "struck"})
+FAULT_NAMES: Final[tuple[str, ...]] = (
+    *(field.name for field in attrs.fields(Faults) if field.name not in _STANDING),
+    *ACT_NAMES,
+)
+"""Everything that can go wrong: each field of the plan, and each act by the method that asks for it."""

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
+from actors.exchange.mock.acts import TradedByHand
+from actors.exchange.mock.admission import why_bad_volume
+from actors.exchange.mock.book_order import BookOrder
 from actors.exchange.mock.history import external_id_of
 from actors.exchange.mock.levels import Market
 from actors.exchange.mock.matching import Matcher
 from actors.exchange.mock.pricing import fee_of, known, slipped
 from actors.exchange.mock.refusals import LIQUIDATED
-from messages.base import Event, ExternalOrderId, OrderId, Symbol
+from messages.base import NO_TRADE, Event, ExternalOrderId, OrderId, Symbol
 from messages.exchange import ExchangeAlert
-from messages.orders import Fill, OrderStatus
-from messages.trades import Side
+from messages.orders import Fill, OrderStatus, TimeInForce
+from messages.trades import OrderType, Side
+
+HAND_LEVERAGE = 2
+"""What somebody who trades on margin by hand borrows with."""
+ZERO = Decimal(0)
 
 
 def check_margin(
@@ -116,3 +123,70 @@ def close_by_hand(matcher: Matcher, symbol: Symbol, now_us: int) -> Sequence[Eve
     )
     said.append(ExchangeAlert(kind="external_order", text=f"{external_id} closed the position in {symbol}"))
     return said
+
+
+def trade_by_hand(matcher: Matcher, act: TradedByHand, now_us: int) -> Sequence[Event]:
+    """Trade from outside at the last price, all at once: whoever does it is another client of the same account.
+
+    On margin it reduces an opposite position, as far as that goes, and opens or increases one otherwise. Nothing
+    happens if the exchange would refuse it. As with `close_by_hand` the exchange's id stands in both places.
+    """
+    said = matcher.listen()
+    market = matcher.markets.get(act.symbol)
+    if market is None or market.last_quote is None:
+        return said
+    instrument, account = market.instrument, matcher.account
+    order = _hand_order(matcher, act, now_us)
+    price_quote = slipped(act.side, market.last_quote, matcher.slippage_pct, instrument.price_tick_quote)
+    fee_quote = fee_of(instrument, order.volume_base * price_quote, is_maker=False)
+    if (
+        order.leverage > max(1, instrument.leverage_max)
+        or why_bad_volume(act.volume_base, price_quote, instrument)
+        or account.why_not(order, order.volume_base, price_quote, fee_quote)
+    ):
+        return said
+    _foreign_order(matcher)
+    account.book(order, order.volume_base, price_quote, fee_quote)
+    matcher.tell(
+        Fill(
+            trade_id=matcher.history.next_trade_id(),
+            order_id=order.order_id,
+            external_order_id=order.external_id,
+            symbol=act.symbol,
+            side=act.side,
+            price_quote=price_quote,
+            volume_base=order.volume_base,
+            fee_quote=fee_quote,
+            is_maker=False,
+            is_liquidation=False,
+            at_us=now_us,
+        )
+    )
+    where = "on margin" if act.on_margin else "on spot"
+    text = f"{order.external_id} traded by hand: {act.side.value} {order.volume_base:f} {act.symbol} {where}"
+    said.append(ExchangeAlert(kind="external_order", text=text))
+    return said
+
+
+def _hand_order(matcher: Matcher, act: TradedByHand, now_us: int) -> BookOrder:
+    """Return the order behind a trade by hand. It never rests, so no history keeps it."""
+    sequence = matcher.history.order_count + 1
+    external_id = external_id_of(sequence)
+    closable_base = matcher.account.closable_base(act.symbol, act.side) if act.on_margin else ZERO
+    return BookOrder(
+        sequence=sequence,
+        external_id=external_id,
+        order_id=OrderId(external_id),
+        proposal_id=NO_TRADE,
+        symbol=act.symbol,
+        side=act.side,
+        order_type=OrderType.MARKET,
+        leverage=HAND_LEVERAGE if act.on_margin else 1,
+        reduce_only=closable_base > 0,
+        time_in_force=TimeInForce.IOC,
+        expires_at_us=None,
+        limit_price_quote=None,
+        trigger_price_quote=None,
+        volume_base=min(act.volume_base, closable_base) if closable_base else act.volume_base,
+        opened_at_us=now_us,
+    )

@@ -1,10 +1,11 @@
 """What is told of what the books said: with which delay, what is lost on the way, in which order.
 
-Read in order: Saying, Telling.
+Read in order: Saying, Telling (requests, questions, pushes), Channel.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 import attrs
@@ -24,6 +25,7 @@ from messages.orders import (
 TIMED_OUT = "EService:Timeout"
 CANCEL_TIMED_OUT = "EService:Timeout: the outcome of the cancel is unknown"
 AMEND_TIMED_OUT = "EService:Timeout: the outcome of the amend is unknown"
+TOLD_TWICE = frozenset({OrderAccepted, OrderAmended, OrderEnded})
 
 
 @attrs.frozen
@@ -33,6 +35,23 @@ class Saying:
     event: Event
     proposal_id: ProposalId | None
     delay_us: int = 0
+    is_push: bool = False
+    """Whether it travels on the ordered channel instead of answering somebody."""
+
+
+def unknown(order_id: OrderId) -> OutcomeUnknown:
+    """Return what is heard of a placement that was lost, one way or the other."""
+    return OutcomeUnknown(order_id=order_id, reason=TIMED_OUT)
+
+
+def cancel_unknown(order_id: OrderId) -> CancelRefused:
+    """Return what is heard of a cancel that was lost, one way or the other."""
+    return CancelRefused(order_id=order_id, reason=CANCEL_TIMED_OUT)
+
+
+def amend_unknown(order_id: OrderId) -> AmendRefused:
+    """Return what is heard of an amend that was lost, one way or the other."""
+    return AmendRefused(order_id=order_id, reason=AMEND_TIMED_OUT)
 
 
 class Telling:
@@ -42,56 +61,141 @@ class Telling:
         self._faults = faults
         self._acknowledge_delay_us = acknowledge_delay_us
         self._fill_delay_us = fill_delay_us
+        self.held: list[Saying] = []
+        """What is to be pushed when maintenance ends."""
 
-    def unknown(self, order_id: OrderId, proposal_id: ProposalId | None) -> Saying:
-        """Return what is heard of a placement whose answer never comes."""
-        event = OutcomeUnknown(order_id=order_id, reason=TIMED_OUT)
-        return Saying(event, proposal_id, self._answer_delay_us() + self._faults.timeout_us)
+    # Requests -------------------------------------------------------------------------------------
 
-    def placed(self, events: Sequence[Event], proposal_id: ProposalId | None) -> list[Saying]:
-        """Tell the outcome of a placement: the answer first, unless the plan wants the executions first."""
-        answer, pushed = events[0], events[1:]
-        if type(answer) is OrderAccepted and self._faults.loses_answer():
-            first = self.unknown(answer.order_id, proposal_id)
-        else:
-            first = Saying(answer, proposal_id, self._answer_delay_us())
-        rest = self._pushed(pushed, proposal_id, self._answer_delay_us())
-        if self._faults.executes_first and rest:
-            return [*rest, attrs.evolve(first, delay_us=max(first.delay_us, rest[-1].delay_us))]
-        return [first, *rest]
+    def told(self, events: Sequence[Event], proposal_id: ProposalId | None) -> list[Saying]:
+        """Tell the outcome of a placement, amend or cancel: the answer first, unless the plan wants it otherwise."""
+        faults = self._faults
+        answers = self._answers(events[0], proposal_id)
+        if len(events) == 1:
+            return answers
+        rest = self._pushed(events[1:], proposal_id, self._acknowledge_delay_us + faults.answer_delay_us)
+        if faults.executes_first and rest and answers and type(events[0]) is OrderAccepted:
+            faults.struck["executes_first"] += 1
+            last_us = rest[-1].delay_us
+            return [*rest, *(attrs.evolve(one, delay_us=max(one.delay_us, last_us)) for one in answers)]
+        return [*answers, *rest]
 
-    def amended(self, events: Sequence[Event], proposal_id: ProposalId | None) -> list[Saying]:
-        """Tell the outcome of an amend."""
-        answer = events[0]
-        if type(answer) is OrderAmended and self._faults.loses_amend_answer():
-            answer = AmendRefused(order_id=answer.order_id, reason=AMEND_TIMED_OUT)
-        delay_us = self._answer_delay_us()
-        return [Saying(answer, proposal_id, delay_us), *self._pushed(events[1:], proposal_id, delay_us)]
+    def _answers(self, event: Event, proposal_id: ProposalId | None) -> list[Saying]:
+        """Tell an answer: not at all, as unknown, late, twice, or as it is."""
+        faults = self._faults
+        if faults.mute_answers and faults.strikes("mute_answers"):
+            return []
+        event = self._after_losses(event)
+        delay_us = self._acknowledge_delay_us + self._extra_delay_us()
+        if faults.timeout_us and type(event) is OutcomeUnknown:
+            faults.struck["timeout_us"] += 1
+            delay_us += faults.timeout_us
+        return self._doubled(Saying(event, proposal_id, delay_us))
 
-    def cancelled(self, events: Sequence[Event], proposal_id: ProposalId | None) -> list[Saying]:
-        """Tell the outcome of a cancel; a lost answer takes the push with it, so that only a look-up tells."""
-        answer = events[0]
-        if type(answer) is OrderEnded and self._faults.loses_cancel_answer():
-            answer = CancelRefused(order_id=answer.order_id, reason=CANCEL_TIMED_OUT)
-        return [Saying(answer, proposal_id, self._answer_delay_us())]
+    def _after_losses(self, event: Event) -> Event:
+        """Return the answer, or what is heard when it is lost. A lost end of an order is not pushed either."""
+        match event:
+            case OrderAccepted() if self._faults.strikes("lost_answers"):
+                return unknown(event.order_id)
+            case OrderAmended() if self._faults.strikes("lost_amend_answers"):
+                return amend_unknown(event.order_id)
+            case OrderEnded() if self._faults.strikes("lost_cancel_answers"):
+                return cancel_unknown(event.order_id)
+        return event
+
+    # Questions ------------------------------------------------------------------------------------
+
+    def keeps_silent(self) -> bool:
+        """Say whether a question gets no answer at all."""
+        return self._faults.keeps_shut() or self._faults.strikes("mute_answers")
 
     def answered(self, event: Event, proposal_id: ProposalId | None) -> list[Saying]:
         """Tell the answer to a question: delayed by faults alone."""
-        return [Saying(event, proposal_id, self._faults.answer_delay_us)]
+        return [Saying(event, proposal_id, self._extra_delay_us())]
+
+    # Pushes ---------------------------------------------------------------------------------------
 
     def pushed(self, event: Event, proposal_id: ProposalId | None) -> list[Saying]:
         """Tell what happened by itself."""
         return self._pushed((event,), proposal_id, 0)
 
+    def release(self) -> list[Saying]:
+        """Return what maintenance has held back, once it is over."""
+        if self._faults.maintenance:
+            return []
+        released, self.held = self.held, []
+        return released
+
     def _pushed(self, events: Sequence[Event], proposal_id: ProposalId | None, delay_us: int) -> list[Saying]:
+        faults = self._faults
         sayings: list[Saying] = []
         for event in events:
-            saying = Saying(event, proposal_id, delay_us + self._fill_delay_us)
+            saying = Saying(event, proposal_id, delay_us + self._fill_delay_us, is_push=True)
             if type(event) is not ExecutionReported:
+                sayings += self._doubled(saying)
+            elif not faults.strikes("lost_executions"):
+                if faults.duplicates_executions:
+                    faults.struck["duplicates_executions"] += 1
+                    sayings.append(saying)
                 sayings.append(saying)
-            elif not self._faults.loses_execution():
-                sayings += [saying, saying] if self._faults.duplicates_executions else [saying]
-        return sayings
+        return self._let_through(sayings) if faults.maintenance or self.held else sayings
 
-    def _answer_delay_us(self) -> int:
-        return self._acknowledge_delay_us + self._faults.answer_delay_us
+    def _let_through(self, sayings: list[Saying]) -> list[Saying]:
+        """Hold pushes back in maintenance; after it, what was held back goes first."""
+        if not self._faults.maintenance:
+            return [*self.release(), *sayings]
+        self.held += sayings
+        self._faults.struck["maintenance"] += len(sayings)
+        return []
+
+    # Both -----------------------------------------------------------------------------------------
+
+    def _doubled(self, saying: Saying) -> list[Saying]:
+        if not self._faults.duplicates_answers or type(saying.event) not in TOLD_TWICE:
+            return [saying]
+        self._faults.struck["duplicates_answers"] += 1
+        return [saying, saying]
+
+    def _extra_delay_us(self) -> int:
+        extra_us = self._faults.answer_delay_us
+        if extra_us:
+            self._faults.struck["answer_delay_us"] += 1
+        return extra_us
+
+
+class Channel:
+    """The way of sayings while they are delayed one by one. Pushes are a queue: none arrives before an earlier one."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self._pushes: deque[Saying] = deque()
+        self._push_due_us = 0
+        """When the last of them arrives."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether sayings need no more than the delay that they bring along."""
+        return self._faults.latency is None and not self._pushes
+
+    def wait_us(self, saying: Saying, now_us: int) -> int | None:
+        """Return after how long the saying arrives, None if at once; a push that has to wait is queued."""
+        delay_us = saying.delay_us + self._latency_us(saying)
+        if not saying.is_push:
+            return delay_us or None
+        if not delay_us and not self._pushes:
+            return None
+        self._push_due_us = max(self._push_due_us, now_us + delay_us)
+        self._pushes.append(saying)
+        return self._push_due_us - now_us
+
+    def next_push(self) -> Saying:
+        """Return the push whose turn it is: whichever timer wakes us, they arrive as they were told."""
+        return self._pushes.popleft()
+
+    def _latency_us(self, saying: Saying) -> int:
+        latency = self._faults.latency
+        if latency is None:
+            return 0
+        extra_us = latency.push_us() if saying.is_push else latency.answer_us()
+        if extra_us:
+            self._faults.struck["latency"] += 1
+        return extra_us
