@@ -44,6 +44,8 @@ class Books:
     instruments: Mapping[Symbol, Instrument]
     flows: tuple[Flow, ...]
     """Every fill ever booked."""
+    foreign_flows: tuple[Flow, ...] = ()
+    """What others have traded on the account and no position of ours has felt; where somebody knows it."""
     live_orders: tuple[Order, ...]
     open_positions: tuple[Position, ...]
     closed_net: Mapping[Currency, Decimal]
@@ -133,7 +135,7 @@ def _money(books: Books) -> Iterable[str]:
     A margin position has not been paid yet: its cost and volume stand among the holdings instead of the balances.
     """
     ours: defaultdict[Currency, Decimal] = defaultdict(Decimal, books.initial_balances)
-    for flow in books.flows:
+    for flow in (*books.flows, *books.foreign_flows):
         instrument = books.instruments[flow.symbol]
         sign = 1 if flow.side is Side.BUY else -1
         ours[instrument.base] += sign * flow.volume_base

@@ -17,10 +17,12 @@ from actors.order.proposals import from_row
 from actors.order.protection import PROTECTIVE
 from actors.order.shell.requests import Requests
 from actors.order.timers import (
+    AmendOverdue,
     AnswerOverdue,
     ExpiryDue,
     GraceOver,
     LookAgain,
+    LookUpOverdue,
     OrderTimer,
     PollDue,
     ProtectionDue,
@@ -141,6 +143,10 @@ class OrderActor(Requests):
                 self._settle(self._book.find(message.order_id), message.reason)
             case AnswerOverdue():
                 self._answer_overdue(message.order_id)
+            case LookUpOverdue():
+                self._look_up_overdue(message)
+            case AmendOverdue():
+                self._amend_overdue(message)
             case OrderFound():
                 self._found(message)
             case OrderNotFound():

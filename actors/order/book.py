@@ -52,6 +52,10 @@ class Tracked:
     """What the last poll said of it: the same again is no news."""
     is_cancel_asked: bool = False
     is_amend_asked: bool = False
+    looked_up_at_us: int | None = None
+    """When the look-up left that has not been answered yet."""
+    amended_at_us: int | None = None
+    """When the amend left that has not been answered yet."""
     fill_ids: set[TradeId] = attrs.field(factory=set)
 
     @property

@@ -24,6 +24,22 @@ class LookAgain(Command):
 
 
 @attrs.frozen(kw_only=True)
+class LookUpOverdue(Command):
+    """The exchange has had its time to answer the look-up that left at this instant."""
+
+    order_id: OrderId
+    sent_at_us: int
+
+
+@attrs.frozen(kw_only=True)
+class AmendOverdue(Command):
+    """The exchange has had its time to answer the amend that left at this instant."""
+
+    order_id: OrderId
+    sent_at_us: int
+
+
+@attrs.frozen(kw_only=True)
 class ExpiryDue(Command):
     """A resting entry has reached the end of its time."""
 
@@ -65,4 +81,15 @@ class PollDue(Command):
     """Compare the live orders with the exchange."""
 
 
-OrderTimer = AnswerOverdue | LookAgain | ExpiryDue | RetryDue | ProtectionDue | GraceOver | WatchOverdue | PollDue
+OrderTimer = (
+    AnswerOverdue
+    | LookUpOverdue
+    | AmendOverdue
+    | LookAgain
+    | ExpiryDue
+    | RetryDue
+    | ProtectionDue
+    | GraceOver
+    | WatchOverdue
+    | PollDue
+)

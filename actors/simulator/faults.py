@@ -11,11 +11,14 @@ from typing import Final
 
 import attrs
 
+from actors.exchange.mock.acts import FundsMoved
 from actors.exchange.mock.faults import Faults
 from actors.runtime.simulation.pace import SECOND_US
-from messages.base import Currency, Symbol
+from messages.base import Currency, OrderId, Symbol
+from messages.trades import Side
 from persistence.unreliable import Outage
 
+HAND_BASE = Decimal("0.002")
 BTC, BTC_USDT = Currency("BTC"), Symbol("BTC/USDT")
 THROTTLED = "EAPI:Rate limit exceeded"
 ORDER_THROTTLED = "EOrder:Rate limit exceeded"
@@ -29,8 +32,29 @@ class Surroundings:
 
     exchange: Faults
     database: Outage
-    vanished: dict[Currency, Decimal]
+    bits: Callable[[int], int]
+    """So many random bits, from the seed."""
+    vanished: dict[Currency, Decimal] = attrs.field(factory=dict)
     """What was taken from the account and is to be given back."""
+    resting: list[OrderId] = attrs.field(factory=list)
+    """Orders of ours that a person could cancel at the exchange."""
+
+
+@attrs.frozen
+class DrawnLatency:
+    """How long each saying takes, drawn."""
+
+    bits: Callable[[int], int]
+    answer_us_max: int
+    push_us_max: int
+
+    def answer_us(self) -> int:
+        """Return it for an answer."""
+        return self.bits(40) % self.answer_us_max
+
+    def push_us(self) -> int:
+        """Return it for a push."""
+        return self.bits(40) % self.push_us_max
 
 
 Misbehave = Callable[[Surroundings, int], None]
@@ -83,6 +107,27 @@ def _closed_by_hand(around: Surroundings, _amount: int) -> None:
     around.exchange.close_by_hand(BTC_USDT)
 
 
+def _traded_by_hand(side: Side, *, on_margin: bool) -> Misbehave:
+    def strike(around: Surroundings, amount: int) -> None:
+        around.exchange.trade_by_hand(BTC_USDT, side, HAND_BASE * amount, on_margin=on_margin)
+
+    return strike
+
+
+def _cancelled_by_hand(around: Surroundings, _amount: int) -> None:
+    if around.resting:
+        around.exchange.cancel_by_hand(around.resting[around.bits(20) % len(around.resting)])
+
+
+def _erratic(around: Surroundings, amount: int) -> None:
+    unit_us = (1_000, 200_000, 2 * SECOND_US, 8 * SECOND_US)[amount - 1]
+    around.exchange.latency = DrawnLatency(around.bits, unit_us, unit_us)
+
+
+def _pushes_late(around: Surroundings, amount: int) -> None:
+    around.exchange.latency = DrawnLatency(around.bits, 1, amount * 12 * SECOND_US)
+
+
 def _database_away(around: Surroundings, _amount: int) -> None:
     around.database.is_away = True
 
@@ -94,15 +139,22 @@ def _commit_answers_lost(around: Surroundings, amount: int) -> None:
 STRIKES: Final[Mapping[str, Misbehave]] = {
     "lost requests": _counted("lost_requests"),
     "lost answers": _counted("lost_answers"),
+    "lost cancels": _counted("lost_cancels"),
     "lost answers to cancels": _counted("lost_cancel_answers"),
+    "lost amends": _counted("lost_amends"),
     "lost answers to amends": _counted("lost_amend_answers"),
     "lost executions": _counted("lost_executions"),
+    "no answers at all": _counted("mute_answers"),
     "slow timeouts": _lasting("timeout_us", 6 * SECOND_US),
     "slow answers": _lasting("answer_delay_us", 700_000),
     "answers beyond every timeout": _lasting("answer_delay_us", 25 * SECOND_US),
+    "erratic latency": _erratic,
+    "pushes behind polls": _pushes_late,
+    "answers told twice": _switched("duplicates_answers"),
     "executions told twice": _switched("duplicates_executions"),
     "executions told first": _switched("executes_first"),
     "lagging records": _lasting("poll_lag_us", 15 * SECOND_US),
+    "maintenance": _switched("maintenance"),
     "throttled": _refusal(THROTTLED),
     "orders throttled": _refusal(ORDER_THROTTLED),
     "denied": _refusal(DENIED),
@@ -111,6 +163,11 @@ STRIKES: Final[Mapping[str, Misbehave]] = {
     "partial fills": _partial_fill,
     "funds vanish": _funds_vanish,
     "closed by hand": _closed_by_hand,
+    "bought by hand": _traded_by_hand(Side.BUY, on_margin=False),
+    "sold by hand": _traded_by_hand(Side.SELL, on_margin=False),
+    "bought by hand on margin": _traded_by_hand(Side.BUY, on_margin=True),
+    "sold by hand on margin": _traded_by_hand(Side.SELL, on_margin=True),
+    "cancelled by hand": _cancelled_by_hand,
     "database away": _database_away,
     "answers to commits lost": _commit_answers_lost,
 }
@@ -119,13 +176,10 @@ STRIKES: Final[Mapping[str, Misbehave]] = {
 def heal(around: Surroundings) -> None:
     """Let everything work again, and give back what had vanished."""
     faults = around.exchange
-    faults.refusals.clear()
-    faults.amend_refusals.clear()
-    faults.first_shares_pct.clear()
-    faults.lost_requests = faults.lost_answers = faults.lost_executions = 0
-    faults.lost_cancel_answers = faults.lost_amend_answers = 0
-    faults.timeout_us = faults.answer_delay_us = faults.poll_lag_us = 0
-    faults.duplicates_executions = faults.executes_first = False
+    for act in faults.acts:
+        if isinstance(act, FundsMoved):  # Not carried out yet, so there is nothing to give back.
+            around.vanished[act.currency] = around.vanished.get(act.currency, Decimal(0)) + act.amount
+    faults.heal()
     around.database.is_away = False
     around.database.lost_answers = 0
     for currency, amount in around.vanished.items():

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from actors.audit import Books, Flow, Violation, audit
 from actors.order.actor import OrderSummary
 from actors.position.view import BookSummary
@@ -146,11 +148,22 @@ def books_of(stage: Stage, *, alerted: bool) -> Books:
         initial_balances=execution.paper.balances,
         instruments=execution.instruments,
         flows=tuple(flow_of(fill) for fill in stage.kept.fills.values()),
+        foreign_flows=tuple(_foreign_flows(stage)),
         live_orders=orders.live,
         open_positions=book.positions,
         closed_net={Currency(quote): net for quote, net in stage.kept.realised_by_quote()},
         alerted=orders.alerted if alerted else frozenset(),
     )
+
+
+def _foreign_flows(stage: Stage) -> Iterable[Flow]:
+    """Yield what others have traded on the account, less what of it closed positions of ours."""
+    booked = _booked(stage)
+    for fill in stage.books_of_exchange.books.history.trades():
+        if fill.order_id not in stage.kept.orders and not fill.is_liquidation:
+            volume_base, fee_quote = booked.get(fill.trade_id, (ZERO, ZERO))
+            left_base = fill.volume_base - volume_base
+            yield flow_of(attrs.evolve(fill, volume_base=left_base, fee_quote=fill.fee_quote - fee_quote))
 
 
 def flow_of(fill: Fill) -> Flow:

@@ -85,7 +85,7 @@ class Stage:
         self.kept = MemoryJournal()
         self.outage = Outage()
         self.exchange = Faults()
-        self.around = Surroundings(exchange=self.exchange, database=self.outage, vanished={})
+        self.around = Surroundings(exchange=self.exchange, database=self.outage, bits=self._bits)
         self.scheduler = SeededScheduler(chance, self.clock)
         self.scheduler.pace = plan.pace
         self.watch = Watch(plan.settings, self.kept, self.clock)
@@ -164,6 +164,9 @@ class Stage:
             case SetState():
                 self.machine.tell(SetTradingState(state=step.state, reason="the story says so", operator="story"))
             case Strike():
+                self.around.resting[:] = [
+                    order.order_id for order in self.books_of_exchange.books.history.open.values()
+                ]
                 STRIKES[step.fault](self.around, step.amount)
             case Heal():
                 heal(self.around)

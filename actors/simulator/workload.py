@@ -197,13 +197,13 @@ def _settings(chance: Random) -> Settings:
             retry_first_ms=chance.choice((100, 1_000)),
             stop_order_type=chance.choice(("stop-loss", "stop-loss", "stop-loss-limit")),
             target_order_type=chance.choice(("take-profit", "take-profit", "take-profit-limit")),
-            history_max=chance.choice((3, 1_000)),
+            history_max=chance.choice((12, 1_000)),
             permit_wait_max_s=chance.choice((5, 60)),
         ),
         positions=attrs.evolve(
             execution.positions,
             holding_max_s=chance.choice((60, 1_200, 172_800)),
-            history_max=chance.choice((1, 1_000)),
+            history_max=chance.choice((5, 1_000)),
             trailing=attrs.evolve(
                 execution.positions.trailing,
                 enabled=chance.randrange(4) == 0,

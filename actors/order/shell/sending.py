@@ -14,8 +14,10 @@ from actors.order.lifecycle import Happening, new_order
 from actors.order.protection import Amend, Place, plan
 from actors.order.shell.desk import FOREVER_US, OrderDesk
 from actors.order.timers import (
+    AmendOverdue,
     AnswerOverdue,
     LookAgain,
+    LookUpOverdue,
 )
 from actors.runtime.clock import MICROSECONDS
 from messages.base import OrderId
@@ -117,6 +119,9 @@ class Sending(OrderDesk):
         intent = tracked.order.intent
         query = LookUpOrder(order_id=order_id, symbol=intent.symbol, sent_at_us=intent.created_at_us)
         self.emit(query, intent.proposal_id)
+        tracked.looked_up_at_us = self.now_us
+        overdue = LookUpOverdue(order_id=order_id, sent_at_us=self.now_us)
+        self.after(2 * self._settings.deadline_s * MICROSECONDS, overdue, intent.proposal_id)
 
     def _send(self, tracked: Tracked) -> None:
         if tracked.phase is not Phase.WAITING:
@@ -180,6 +185,9 @@ class Sending(OrderDesk):
                     ),
                     trade.id,
                 )
+                tracked.amended_at_us = self.now_us
+                overdue = AmendOverdue(order_id=order.id, sent_at_us=self.now_us)
+                self.after(2 * self._settings.deadline_s * MICROSECONDS, overdue, trade.id)
 
     def _poll(self) -> None:
         self._is_poll_set = False

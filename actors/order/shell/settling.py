@@ -14,9 +14,7 @@ from actors.order.book import Phase, Tracked, Trade
 from actors.order.intents import foreign_exit
 from actors.order.lifecycle import Happening, advance, amended, apply_fill, completed
 from actors.order.shell.guarding import Guarding
-from actors.order.timers import (
-    ExpiryDue,
-)
+from actors.order.timers import AmendOverdue, ExpiryDue, LookUpOverdue
 from actors.runtime.clock import MICROSECONDS
 from messages.base import NO_TRADE, ExternalOrderId, OrderId, TradeId
 from messages.journal import (
@@ -108,6 +106,7 @@ class Settling(Guarding):
         if tracked is None:
             return
         tracked.is_amend_asked = False
+        tracked.amended_at_us = None
         tracked.trade.failures.pop(tracked.order.intent.role, None)
         if tracked.order.intent.role is OrderRole.STOP:
             tracked.trade.bare_since_us = None
@@ -121,8 +120,23 @@ class Settling(Guarding):
         tracked = self._book.live.get(message.order_id)
         if tracked is None:
             return
+        tracked.amended_at_us = None
         self._wait_to_retry(tracked.trade, tracked.order.intent.role, message.reason)
         self._look_up(tracked)
+
+    def _amend_overdue(self, message: AmendOverdue) -> None:
+        """Nobody has said what became of the amend: what the order is now will be said."""
+        tracked = self._book.live.get(message.order_id)
+        if tracked is not None and tracked.amended_at_us == message.sent_at_us:
+            tracked.amended_at_us = None
+            tracked.is_amend_asked = False
+            self._look_up(tracked)
+
+    def _look_up_overdue(self, message: LookUpOverdue) -> None:
+        """A question that is not answered is asked again."""
+        tracked = self._book.find(message.order_id)
+        if tracked is not None and tracked.looked_up_at_us == message.sent_at_us:
+            self._look_up(tracked)
 
     def _ended(self, message: OrderEnded) -> None:
         tracked = self._book.live.get(message.order_id)
@@ -178,8 +192,10 @@ class Settling(Guarding):
     def _found(self, message: OrderFound) -> None:
         """The exchange knows it: adopt it, count its fills, and end it if it has ended."""
         tracked = self._book.find(message.order.order_id)
-        if tracked is None:
+        if tracked is None:  # Over, and forgotten since it was asked about.
+            self._note_reconciled(message.order.order_id)
             return
+        tracked.looked_up_at_us = None
         if tracked.phase is Phase.SETTLING:
             self._repaired += 1
         self._take_state(tracked, message.order, message.fills)
@@ -235,8 +251,11 @@ class Settling(Guarding):
     def _not_found(self, message: OrderNotFound) -> None:
         """Absence is believed only when the deadline and the lag of the records have passed."""
         self._note_reconciled(message.order_id)
-        tracked = self._book.live.get(message.order_id)
+        tracked = self._book.find(message.order_id)
         if tracked is None:
+            return
+        tracked.looked_up_at_us = None
+        if not tracked.is_live:
             return
         if tracked.phase is Phase.RESTING:
             return  # The exchange has had it, so absence proves nothing: it stays ours until its end is told.
