@@ -90,8 +90,21 @@ def unprotected(books: Books) -> tuple[Position, ...]:
 
 
 def _owes_stop(position: Position, instruments: Mapping[Symbol, Instrument]) -> bool:
-    is_dust = position.volume_base < instruments[position.symbol].volume_min_base
-    return position.stop_loss_quote is not None and position.status is PositionStatus.OPEN and not is_dust
+    return (
+        position.stop_loss_quote is not None
+        and position.status is PositionStatus.OPEN
+        and not may_be_dust(position, position.volume_base, instruments[position.symbol])
+    )
+
+
+def may_be_dust(position: Position, left_base: Decimal, instrument: Instrument) -> bool:
+    """Say whether what is left of a position may be too small for any order.
+
+    By its entry price: today's is the engine's business, and does not halve or double it here.
+    """
+    if left_base < instrument.volume_min_base:
+        return True
+    return left_base * position.entry_cost_quote < 2 * instrument.notional_min_quote * position.entry_base
 
 
 def orphans(books: Books) -> tuple[OrderId, ...]:

@@ -131,6 +131,8 @@ class Fill:
     is_maker: bool
     is_liquidation: bool
     at_us: int
+    is_margin: bool = False
+    """Whether it was traded with borrowed funds: what was bought outright is closed by other trades than a position."""
 
 
 @attrs.frozen(kw_only=True)

@@ -209,6 +209,9 @@ class OrderActor(Requests):
                 self._look_up(tracked)
         for trade in tuple(self._book.trades.values()):
             self._align(trade)
+            stop = trade.live(OrderRole.STOP)
+            if stop is not None and stop.phase is Phase.SETTLING:
+                self._watch_bare(trade, "nobody knows whether the stop was placed before the start")
         if self._owes_poll:
             self._poll()
         self._note_reconciled(None)

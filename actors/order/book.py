@@ -160,15 +160,15 @@ class OrderBook:
         self.by_position.pop(trade.position_id, None)
         self.by_symbol.get(trade.proposal.symbol, {}).pop(trade.id, None)
 
-    def holding(self, symbol: Symbol, closed_by: Side, *, margin_only: bool) -> list[Trade]:
-        """Return the trades that hold what this side of the symbol would close: margin first, then oldest first."""
-        trades = [
+    def holding(self, symbol: Symbol, closed_by: Side, *, on_margin: bool) -> list[Trade]:
+        """Return the trades that hold what this side of the symbol would close, on margin or outright; oldest first."""
+        return [
             trade
             for trade in self.by_symbol.get(symbol, {}).values()
-            if trade.left_base > 0 and trade.proposal.side is not closed_by
+            if trade.left_base > 0
+            and trade.proposal.side is not closed_by
+            and (trade.proposal.leverage > 1) is on_margin
         ]
-        on_margin = [trade for trade in trades if trade.proposal.leverage > 1]
-        return on_margin if margin_only else on_margin + [trade for trade in trades if trade.proposal.leverage == 1]
 
     def is_alone(self, trade: Trade) -> bool:
         """Say whether no other trade holds anything of the symbol."""

@@ -11,7 +11,6 @@ from typing import Final
 
 import attrs
 
-from actors.exchange.mock.acts import FundsMoved
 from actors.exchange.mock.faults import Faults
 from actors.runtime.simulation.pace import SECOND_US
 from messages.base import Currency, OrderId, Symbol
@@ -34,8 +33,6 @@ class Surroundings:
     database: Outage
     bits: Callable[[int], int]
     """So many random bits, from the seed."""
-    vanished: dict[Currency, Decimal] = attrs.field(factory=dict)
-    """What was taken from the account and is to be given back."""
     resting: list[OrderId] = attrs.field(factory=list)
     """Orders of ours that a person could cancel at the exchange."""
 
@@ -98,9 +95,7 @@ def _partial_fill(around: Surroundings, amount: int) -> None:
 
 
 def _funds_vanish(around: Surroundings, amount: int) -> None:
-    taken = Decimal(amount) / 1_000
-    around.exchange.move_funds(BTC, -taken)
-    around.vanished[BTC] = around.vanished.get(BTC, Decimal(0)) + taken
+    around.exchange.move_funds(BTC, -Decimal(amount) / 1_000)
 
 
 def _closed_by_hand(around: Surroundings, _amount: int) -> None:
@@ -174,14 +169,14 @@ STRIKES: Final[Mapping[str, Misbehave]] = {
 
 
 def heal(around: Surroundings) -> None:
-    """Let everything work again, and give back what had vanished."""
-    faults = around.exchange
-    for act in faults.acts:
-        if isinstance(act, FundsMoved):  # Not carried out yet, so there is nothing to give back.
-            around.vanished[act.currency] = around.vanished.get(act.currency, Decimal(0)) + act.amount
-    faults.heal()
+    """Let everything work again."""
+    around.exchange.heal()
     around.database.is_away = False
     around.database.lost_answers = 0
-    for currency, amount in around.vanished.items():
-        faults.move_funds(currency, amount)
-    around.vanished.clear()
+
+
+def give_back(around: Surroundings, moved: Mapping[Currency, Decimal]) -> None:
+    """Give back what has vanished: `moved` is the exchange's own count of what came less what went."""
+    for currency, amount in moved.items():
+        if amount:
+            around.exchange.move_funds(currency, -amount)

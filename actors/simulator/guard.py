@@ -41,9 +41,9 @@ class Guard:
             return
         if not stage.watch.alive:
             return
-        now_us = stage.clock.now_us()
+        awake_us = stage.clock.now_us() - stage.asleep_us
         bare = {position.id for position in unprotected(books_of(stage, alerted=True))}
-        self._bare_since_us = {id_: self._bare_since_us.get(id_, now_us) for id_ in bare}
+        self._bare_since_us = {id_: self._bare_since_us.get(id_, awake_us) for id_ in bare}
         for id_, since_us in self._bare_since_us.items():
-            if now_us - since_us > self._patience_us:
+            if awake_us - since_us > self._patience_us:
                 stage.watch.breaks("I4", f"position {id_} has no stop and nobody has been told")

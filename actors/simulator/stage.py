@@ -21,7 +21,7 @@ from actors.runtime.ids import seeded_ids
 from actors.runtime.simulation.pace import SECOND_US
 from actors.runtime.simulation.scheduler import SeededScheduler
 from actors.runtime.switchboard import Switchboard
-from actors.simulator.faults import STRIKES, Surroundings, heal
+from actors.simulator.faults import STRIKES, Surroundings, give_back, heal
 from actors.simulator.machines import ExchangeAlone, SimulatedMachine
 from actors.simulator.plan import (
     BPS,
@@ -92,6 +92,8 @@ class Stage:
         self.struck: Counter[str] = Counter()
         """How often each step, fault and kind of crash came to pass."""
         self.trades: list[TradeProposal] = []
+        self.asleep_us = 0
+        """For how long in all the machine has slept."""
         self._names = seeded_ids(f"{plan.seed} names")
         self._store = MemoryStore()
         self._prices = dict(PRICES)
@@ -170,6 +172,7 @@ class Stage:
                 STRIKES[step.fault](self.around, step.amount)
             case Heal():
                 heal(self.around)
+                give_back(self.around, self.books_of_exchange.books.account.moved)
             case Crash():
                 self._crash, self._again = step, list(step.again)
                 self._dies_at = len(self.scheduler.trace) + 2 * step.messages
@@ -177,6 +180,7 @@ class Stage:
                 self.machine.drain()
                 self.passes(DRAIN_US)
             case Jump():
+                self.asleep_us += step.by_us
                 self.clock.advance_to(self.clock.now_us() + step.by_us)
             case _:
                 raise TypeError(f"{type(step).__name__} is no step")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from actors.audit import Violation
+from actors.audit import Violation, may_be_dust
 from actors.exchange.mock.books import Books
 from actors.runtime.clock import SteppedClock
 from config.settings import Settings
@@ -175,21 +175,13 @@ class Watch:
         proposal = self._approved.get(message.trade_id)
         if proposal is None:
             return
-        least_base = self._instruments[proposal.symbol].volume_min_base
+        instrument = self._instruments[proposal.symbol]
         for position in self._kept.positions.values():
             left_base = self._held.get(position.id, ZERO)
-            if (
-                position.proposal_id == message.trade_id
-                and left_base >= least_base
-                and not self._is_worthless(position)
-            ):
+            if position.proposal_id != message.trade_id or left_base <= 0:
+                continue
+            if not may_be_dust(position, left_base, instrument):
                 self.breaks("I7", f"trade {message.trade_id} is released although {left_base} are held")
-
-    def _is_worthless(self, position: Position) -> bool:
-        """Say whether what is left is below the smallest notional: dust by its price, not by its volume."""
-        instrument = self._instruments[position.symbol]
-        price_quote = position.entry_cost_quote / position.entry_base
-        return self._held[position.id] * price_quote < 2 * instrument.notional_min_quote
 
     def _applying(self, message: ApplyFill) -> None:
         intent = message.order.intent

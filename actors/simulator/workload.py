@@ -44,7 +44,7 @@ DAY_US = 24 * HOUR_US
 BTC_USDT, XRP_USDT, XRP_BTC = Symbol("BTC/USDT"), Symbol("XRP/USDT"), Symbol("XRP/BTC")
 SYMBOLS: Final = (BTC_USDT, BTC_USDT, BTC_USDT, XRP_USDT, XRP_BTC)
 RICH: Final[Mapping[Currency, Decimal]] = {Currency("USDT"): Decimal(50_000), Currency("BTC"): Decimal(1)}
-POOR: Final[Mapping[Currency, Decimal]] = {Currency("USDT"): Decimal(1_500)}
+POOR: Final[Mapping[Currency, Decimal]] = {Currency("USDT"): Decimal(1_500), Currency("BTC"): Decimal("0.02")}
 GAPS_US: Final = (
     *(0, 0, MILLISECOND_US, 20 * MILLISECOND_US, 300 * MILLISECOND_US),
     *(SECOND_US, 3 * SECOND_US, 8 * SECOND_US, 20 * SECOND_US),

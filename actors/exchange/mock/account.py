@@ -29,6 +29,8 @@ class Account:
         self._gauge: Gauge | None = None
         self._held: dict[Currency, Decimal] = {}
         self.balances: dict[Currency, Decimal] = {}
+        self.moved: dict[Currency, Decimal] = {}
+        """Deposits less withdrawals since the books were opened."""
         self.positions: dict[Symbol, MarginPosition] = {}
         """Only symbols in which something is open."""
         self.lot_count = 0
@@ -42,6 +44,11 @@ class Account:
         self.balances[currency] = self.balances.get(currency, ZERO) + amount
         self.changed_balances[currency] = None
         self._gauge = None
+
+    def move(self, currency: Currency, amount: Decimal) -> None:
+        """Take in a deposit, or pay out when `amount` is below zero."""
+        self.moved[currency] = self.moved.get(currency, ZERO) + amount
+        self.add(currency, amount)
 
     def hold(self, order: BookOrder) -> None:
         """Hold back what a resting spot order may need, and give back what it no longer does."""

@@ -28,6 +28,7 @@ from actors.exchange.mock.store import Document
 from messages.base import Currency, Symbol
 from messages.orders import Fill
 
+ZERO = Decimal(0)
 COUNTERS = "counters"
 """The key of the one document of kind "account"."""
 
@@ -83,7 +84,9 @@ def _counters(account: Account, history: History) -> Document:
 
 
 def _balance(account: Account, currency: Currency) -> Document:
-    return Document("balance", currency, text_of({"amount": account.balances[currency]}))
+    return Document(
+        "balance", currency, text_of({"amount": account.balances[currency], "moved": account.moved.get(currency, ZERO)})
+    )
 
 
 def _lot(lot: Lot) -> Document:
@@ -119,7 +122,9 @@ def restore(
     _restore_prices(bodies.get("price", {}), markets)
     _restore_counters(bodies["account"][COUNTERS], account, history)
     for currency, body in bodies.get("balance", {}).items():
-        account.balances[Currency(currency)] = Decimal(json.loads(body)["amount"])
+        fields = json.loads(body)
+        account.balances[Currency(currency)] = Decimal(fields["amount"])
+        account.moved[Currency(currency)] = Decimal(fields.get("moved", 0))  # Not known in older books.
     for body in _by_key(bodies.get("lot", {})):
         account.restore_lot(lot_of(body))
     _restore_orders(bodies.get("order", {}), account, history, markets)

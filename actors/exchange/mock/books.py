@@ -316,7 +316,7 @@ class Books:
 
     def move_funds(self, currency: Currency, amount: Decimal) -> None:
         """Let funds appear, or vanish when `amount` is below zero, as a deposit or a withdrawal would."""
-        self.account.add(currency, amount)
+        self.account.move(currency, amount)
 
 
 def _order_from(intent: OrderIntent, sequence: int, now_us: int, first_share_pct: Decimal | None) -> BookOrder:

@@ -65,6 +65,7 @@ FILL_FIELDS: Mapping[str, Reader] = {
     "is_maker": bool,
     "is_liquidation": bool,
     "at_us": int,
+    "is_margin": bool,
 }
 
 
@@ -81,9 +82,12 @@ def body_of(thing: object, fields: Mapping[str, Reader]) -> str:
 
 
 def fields_of(body: str, fields: Mapping[str, Reader]) -> dict[str, Any]:
-    """Return the fields that a body holds, each read by its reader; None stays None."""
+    """Return the fields that a body holds, each read by its reader; None stays None.
+
+    A body from before a field was added lacks it: the field's default says what was true then.
+    """
     raw = json.loads(body)
-    return {name: None if raw[name] is None else read(raw[name]) for name, read in fields.items()}
+    return {name: None if raw[name] is None else read(raw[name]) for name, read in fields.items() if name in raw}
 
 
 def order_of(body: str) -> BookOrder:

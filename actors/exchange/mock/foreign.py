@@ -90,6 +90,7 @@ def _close_part(
             is_maker=False,
             is_liquidation=is_liquidation,
             at_us=now_us,
+            is_margin=True,
         )
     )
 
@@ -160,6 +161,7 @@ def trade_by_hand(matcher: Matcher, act: TradedByHand, now_us: int) -> Sequence[
             is_maker=False,
             is_liquidation=False,
             at_us=now_us,
+            is_margin=act.on_margin,
         )
     )
     where = "on margin" if act.on_margin else "on spot"

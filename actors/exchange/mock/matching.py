@@ -137,6 +137,7 @@ class Matcher:
                 is_maker=is_maker,
                 is_liquidation=False,
                 at_us=now_us,
+                is_margin=order.is_margin,
             )
         )
         self._progress(order, volume_base, now_us)

@@ -10,6 +10,8 @@ from abc import abstractmethod
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 
+import attrs
+
 from actors.order import outbox
 from actors.order.book import OrderBook, Phase, Tracked, Trade
 from actors.order.lifecycle import Happening
@@ -95,7 +97,8 @@ class OrderDesk(RecoveringActor):
         if trade.unrecorded and trade.is_in_step:
             records, trade.unrecorded = trade.unrecorded, []
             for record in records:
-                self.emit(record, trade.id)
+                tracked = self._book.find(record.order.id)  # Fills that came since are recorded by now.
+                self.emit(record if tracked is None else attrs.evolve(record, order=tracked.order), trade.id)
 
     def _look_later(self, tracked: Tracked) -> None:
         """Look it up again after the configured wait."""

@@ -130,6 +130,9 @@ class Sending(OrderDesk):
             self._over(tracked, Happening.WITHDRAWN, "withdrawn before it was sent")
             return
         intent = tracked.order.intent
+        if intent.role is not OrderRole.ENTRY and intent.volume_base > tracked.trade.left_base:
+            self._over(tracked, Happening.WITHDRAWN, "less was held when it could be sent")
+            return
         tracked.phase = Phase.SENT
         tracked.deadline_us = self.now_us + self._settings.deadline_s * MICROSECONDS
         self.emit(PlaceOrder(intent=intent, deadline_us=tracked.deadline_us), intent.proposal_id)

@@ -270,7 +270,7 @@ class Settling(Guarding):
         """Count an execution once, whoever tells it, and hand it to the position."""
         tracked = self._book.find(fill.order_id)
         if tracked is None or fill.is_liquidation:
-            self._book_foreign(fill, margin_only=fill.is_liquidation)
+            self._book_foreign(fill)
             return
         if fill.trade_id in tracked.fill_ids or fill.trade_id in self._booked:
             return
@@ -331,7 +331,7 @@ class Settling(Guarding):
             if trade.live(OrderRole.ENTRY) is not None:
                 trade.ahead.append((order, rest))
             else:
-                self._book_foreign(rest, margin_only=True)
+                self._book_foreign(rest)
 
     def _apply(self, trade: Trade, order: Order, fill: Fill) -> None:
         proposal = trade.proposal
@@ -346,10 +346,10 @@ class Settling(Guarding):
             proposal.id,
         )
 
-    def _book_foreign(self, fill: Fill, *, margin_only: bool) -> None:
+    def _book_foreign(self, fill: Fill) -> None:
         """An execution of no order of ours closes what we hold, oldest first: by hand, or by liquidation.
 
-        What was bought outright is not liquidated, and no reduce-only exit takes it.
+        On margin it closes what is held on margin; what was bought outright is sold outright.
         """
         if fill.trade_id in self._booked:
             return
@@ -357,7 +357,7 @@ class Settling(Guarding):
         if len(self._booked) > BOOKED_REMEMBERED:
             self._booked.popitem(last=False)
         left_base = fill.volume_base
-        for number, trade in enumerate(self._book.holding(fill.symbol, fill.side, margin_only=margin_only)):
+        for number, trade in enumerate(self._book.holding(fill.symbol, fill.side, on_margin=fill.is_margin)):
             volume_base = min(left_base, trade.left_base)
             if trade.position is None or not volume_base:
                 continue
