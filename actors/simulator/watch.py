@@ -52,6 +52,8 @@ class Watch:
         self.said: dict[type[Message], int] = {}
         self.order_steps: dict[tuple[OrderStatus | None, OrderStatus], int] = {}
         self.position_steps: dict[tuple[PositionStatus | None, PositionStatus], int] = {}
+        self.states: list[TradingState] = []
+        """What trading was switched to, in order."""
         self.story: deque[tuple[int, Message]] = deque(maxlen=STORY_LENGTH)
         self._sent: dict[OrderId, ProposalId] = {}
         self._entries: dict[ProposalId, list[OrderId]] = {}
@@ -219,6 +221,7 @@ class Watch:
         self._has_stalled = True
 
     def _switching(self, message: TradingStateChanged) -> None:
+        self.states.append(message.state)
         self._is_halted = message.state is TradingState.HALTED
 
     # What is kept ---------------------------------------------------------------------------------
