@@ -14,6 +14,7 @@ from typing import Final
 import attrs
 
 from actors.runtime.simulation.pace import MILLISECOND_US, SECOND_US, drawn_pace
+from actors.simulator.episodes import with_episode
 from actors.simulator.faults import STRIKES
 from actors.simulator.plan import (
     Cancel,
@@ -63,7 +64,7 @@ def plan_of(seed: int, minutes: int) -> Plan:
     rare = Random(f"{seed} rare")  # noqa: S311 - Drawn apart, so that a new rarity leaves the other stories alone.
     settings = _with_rarities(_settings(chance), rare)
     pace = drawn_pace(chance)
-    steps = _steps(chance, minutes * MINUTE_US, _faults(rare))
+    steps = with_episode(_steps(chance, minutes * MINUTE_US, _faults(rare)), rare)
     return Plan(seed=seed, settings=settings, pace=pace, steps=tuple(steps))
 
 
