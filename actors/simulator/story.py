@@ -5,7 +5,9 @@ Read in order: plan_as_text(), step_as_text(), last_messages().
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -31,11 +33,13 @@ from actors.simulator.plan import (
     Strike,
 )
 from config.loader import load_settings
-from messages.base import Message
+from messages.base import Message, Symbol
+from messages.market import PriceMoved, Tick
 from messages.trades import Side
 
 MINUTE_US, HOUR_US = 60 * SECOND_US, 3_600 * SECOND_US
 NOBODY = "nobody"
+MESSAGES_SHOWN = 50
 AT_WIDTH, READERS_WIDTH = 14, 22
 
 
@@ -154,9 +158,23 @@ def duration_as_text(duration_us: int) -> str:
 
 
 def last_messages(began_us: int, messages: Iterable[tuple[int, Message]]) -> Iterator[str]:
-    """Yield one line for each message: when it was said, who reads it, what it says."""
-    for at_us, message in messages:
+    """Yield one line for each of the last messages: when it was said, who reads it, what it says."""
+    for at_us, message in deque(_telling(messages), maxlen=MESSAGES_SHOWN):
         yield said_as_text(at_us - began_us, ", ".join(readers().get(type(message), (NOBODY,))), message)
+
+
+def _telling(messages: Iterable[tuple[int, Message]]) -> Iterator[tuple[int, Message]]:
+    """Yield what tells anything: no ticks, which are told again as PriceMoved, and no price that stands still."""
+    prices: dict[Symbol, Decimal] = {}
+    for at_us, message in messages:
+        match message:
+            case Tick():
+                continue
+            case PriceMoved():
+                if prices.get(message.symbol) == message.last_quote:
+                    continue
+                prices[message.symbol] = message.last_quote
+        yield at_us, message
 
 
 def said_as_text(after_us: int, readers: str, message: Message) -> str:

@@ -34,7 +34,8 @@ from messages.risk import TradingState, TradingStateChanged
 from messages.trades import OrderType, TradeApproved, TradeEnded, TradeProposal
 from persistence.memory import MemoryJournal
 
-STORY_LENGTH = 50
+STORY_LENGTH = 400
+"""Ticks included, of which `story.py` shows few."""
 ZERO = Decimal(0)
 
 

@@ -44,10 +44,22 @@ WORLDLY_ALLOWED: Allowed = {
     ("actors/runtime/ids.py", "uuid.uuid4"): "the port for ids",
     ("actors/market/random_walk.py", "random"): "a price source, from a seed",
     ("actors/market/random_walk.py", "random.Random"): "a price source, from a seed",
+    ("actors/runtime/simulation/pace.py", "random.Random"): "drawn from the seed that is handed in",
+    ("actors/runtime/simulation/scheduler.py", "random.Random"): "what happens next is drawn, from the seed handed in",
+    ("actors/simulator/workload.py", "random.Random"): "a story is drawn from its seed",
+    ("actors/simulator/episodes.py", "random.Random"): "drawn from the seed that is handed in",
+    ("actors/simulator/stage.py", "random.Random"): "the scheduler's chance, from the story's seed",
+    ("actors/simulator/exercised.py", "random.Random"): "for a machine that never starts: only its parts are looked at",
 }
 SQL_ALLOWED: Allowed = {}
 PERSISTENCE_ALLOWED: Allowed = {
     ("actors/harness.py", "persistence.memory.MemoryJournal"): "puts the engine in a box, for stories and tests",
+    ("actors/simulator/stage.py", "persistence.memory.MemoryJournal"): "the database that outlives the engine",
+    ("actors/simulator/stage.py", "persistence.unreliable.Outage"): "it fails as a database does",
+    ("actors/simulator/stage.py", "persistence.unreliable.UnreliableJournal"): "it fails as a database does",
+    ("actors/simulator/faults.py", "persistence.unreliable.Outage"): "what a story makes go wrong",
+    ("actors/simulator/watch.py", "persistence.memory.MemoryJournal"): "looks at every row as it is kept",
+    ("actors/simulator/exercised.py", "persistence.memory.MemoryJournal"): "for a machine that never starts",
 }
 
 
@@ -147,7 +159,8 @@ def test_i8_no_float_where_money_is() -> None:
     check(rules.floats, sources("actors", "messages", "persistence"), {})
 
 
-# Shells, and the sources of prices and the stores, which are I/O by their nature.
+# Shells, and the sources of prices and the stores, which are I/O by their nature. The simulator is no actor: it runs
+# them all, and what it takes from the world is held to the rules above, by name.
 PRICE_SOURCES = frozenset({"actors/market/files.py", "actors/market/random_walk.py", "actors/market/sources.py"})
 
 
@@ -157,7 +170,7 @@ def pure_modules() -> list[str]:
         path
         for path in sources("actors")
         if path.count("/") >= 2
-        and not path.startswith("actors/runtime/")
+        and not path.startswith(("actors/runtime/", "actors/simulator/"))
         and not path.endswith(("/actor.py", "/store.py", "/__init__.py"))
         and "/shell/" not in path
         and path not in PRICE_SOURCES
