@@ -15,9 +15,10 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from types import FrameType
 
 import attrs
@@ -102,7 +103,7 @@ def _simulate_seeds(wanted: Wanted) -> int:
     totals = Totals(wanted)
     try:
         with ExitStack() as stack:
-            stack.enter_context(_ends_like_ctrl_c(signal.SIGTERM))
+            stack.enter_context(_handled(signal.SIGTERM, _interrupt))
             view = stack.enter_context(View(wanted))
             for batch in stack.enter_context(Work(wanted)):
                 totals.add(batch)
@@ -120,12 +121,14 @@ def _simulate_seeds(wanted: Wanted) -> int:
     return EXIT_FAILED if totals.failed else EXIT_DONE
 
 
-@contextmanager
-def _ends_like_ctrl_c(number: signal.Signals) -> Iterator[None]:
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
-    before = signal.signal(number, interrupt)
+
+@contextmanager
+def _handled(number: signal.Signals, how: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
+    """Handle a signal in another way for a while."""
+    before = signal.signal(number, how)
     try:
         yield
     finally:
@@ -174,7 +177,7 @@ class Work:
         jobs = min(wanted.jobs or cores(), -(-wanted.count // BATCH))
         if jobs <= 1:
             return (simulate_batch(seeds, wanted.minutes) for seeds in _batches(wanted.seeds))
-        self._pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_be_a_worker)
+        self._pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=logger.remove)
         return self._pooled(self._pool, jobs)
 
     def __exit__(self, *_error: object) -> None:
@@ -182,19 +185,14 @@ class Work:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _pooled(self, pool: ProcessPoolExecutor, jobs: int) -> Iterator[Batch]:
-        under_way: deque[Future[Batch]] = deque()
-        for seeds in _batches(self._wanted.seeds):
-            under_way.append(pool.submit(simulate_batch, seeds, self._wanted.minutes))
-            if len(under_way) >= jobs * BATCHES_AHEAD:
-                yield under_way.popleft().result()
+        batches = _batches(self._wanted.seeds)
+        minutes = self._wanted.minutes
+        with _handled(signal.SIGINT, signal.SIG_IGN):  # Whom we start leaves Ctrl-C to us.
+            ahead = islice(batches, jobs * BATCHES_AHEAD)
+            under_way = deque([pool.submit(simulate_batch, seeds, minutes) for seeds in ahead])
         while under_way:
             yield under_way.popleft().result()
-
-
-def _be_a_worker() -> None:
-    """Leave Ctrl-C to the process that waits for us, and say nothing."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logger.remove()
+            under_way += [pool.submit(simulate_batch, seeds, minutes) for seeds in islice(batches, 1)]
 
 
 def _print_trace(seed: int, minutes: int) -> None:
@@ -275,6 +273,8 @@ class View:
     def __enter__(self) -> View:
         if self._progress is not None:
             self._progress.start()
+        elif self._wanted.count > 1:
+            self._say(f"simulating {self._wanted.count:,} seeds from {self._wanted.first} on")
         return self
 
     def __exit__(self, *_error: object) -> None:

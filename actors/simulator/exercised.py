@@ -114,13 +114,24 @@ def possible() -> Mapping[str, tuple[str, ...]]:
         "position statuses": tuple(map(change, _reachable(POSITION_STATUSES))),
         "close reasons": tuple(reason.value for reason in CloseReason if reason not in UNREACHED_REASONS),
         "rejection codes": tuple(sorted(rejection_codes() - set(UNREACHED_CODES))),
-        "messages": tuple(sorted(kind.__name__ for kind in spoken() if kind not in UNREACHED_MESSAGES)),
+        "messages": tuple(sorted(name for kind, name in names_of_messages().items() if kind not in UNREACHED_MESSAGES)),
     }
 
 
 def spoken() -> frozenset[type[Message]]:
     """Return every message that some actor of the machine hears or says, its timers and results included."""
     return frozenset[type[Message]]().union(*(actor.accepts | actor.emits for actor in everyone()))
+
+
+@cache
+def names_of_messages() -> Mapping[type[Message], str]:
+    """Return what each message is counted as: its name, and whose it is where two actors have a word of that name."""
+    kinds = spoken()
+    shared = Counter(kind.__name__ for kind in kinds)
+    return {
+        kind: kind.__name__ if shared[kind.__name__] == 1 else f"{kind.__name__} ({kind.__module__.split('.')[1]})"
+        for kind in kinds
+    }
 
 
 @cache
@@ -199,7 +210,7 @@ def exercised(stage: Stage, acted: Sequence[Step]) -> Figures:
         "position statuses": _counted(watch.position_steps),
         "close reasons": Counter(reason.value for reason in reasons if reason is not None),
         "rejection codes": Counter(code for request in kept.requests.values() for code in request.codes),
-        "messages": {kind.__name__: count for kind, count in watch.said.items()},
+        "messages": {names_of_messages()[kind]: count for kind, count in watch.said.items()},
     }
     names = possible()
     return {group: {**dict.fromkeys(names[group], 0), **found} for group, found in met.items()}

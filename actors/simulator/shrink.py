@@ -33,7 +33,7 @@ from config.loader import load_settings
 
 ATTEMPTS_MAX: Final = 1_000
 """Each attempt is one simulation: a few thousandths of a second."""
-ID_OR_NUMBER = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]+([.:E+-]*[0-9]+)*")
+ID_OR_NUMBER = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]+([.,:E+-]*[0-9]+)*")
 SIGNATURE_LENGTH = 60
 """So much of a violation's text says what is wrong; what follows are the values of the moment."""
 

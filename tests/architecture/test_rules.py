@@ -89,6 +89,8 @@ BROKEN: list[tuple[Rule, str]] = [
     (rules.worldly, "from uuid import uuid4\nid_ = uuid4()"),
     (rules.worldly, "import random"),
     (rules.worldly, "def f():\n    import time\n    return time.time()"),
+    (rules.unseeded, "from random import Random\nchance = Random()"),
+    (rules.unseeded, "import random\nchance = random.SystemRandom()"),
     (rules.floats, "fee = 0.26"),
     (rules.floats, "price = float(text)"),
     (rules.floats, "x = Decimal(1e-8)"),
@@ -111,6 +113,7 @@ SOUND: list[tuple[Rule, str]] = [
     (rules.blocking, "self.open()\nposition.open(1)"),
     (rules.worldly, "now_us = self.now_us\ntime = 5\nrandom = time"),
     (rules.worldly, "from datetime import datetime\nmoment = datetime.fromtimestamp"),
+    (rules.unseeded, "from random import Random\nchance = Random(seed)"),
     (rules.floats, "from decimal import Decimal\nfee = Decimal('0.26')\nn = 10_000"),
     (rules.impure_imports, "import attrs\nimport heapq\nfrom messages.orders import Order\nimport sortedcontainers"),
     (rules.impure_imports, "from actors.position.profit import realised\nfrom config.settings import OrderSettings"),
@@ -153,6 +156,10 @@ def test_actors_tell_and_never_ask() -> None:
 
 def test_time_ids_and_chance_come_in_by_the_ports() -> None:
     check(rules.worldly, sources("actors", "messages"), WORLDLY_ALLOWED)
+
+
+def test_chance_comes_from_a_seed() -> None:
+    check(rules.unseeded, sources("actors", "messages"), {})
 
 
 def test_i8_no_float_where_money_is() -> None:
