@@ -15,7 +15,7 @@ from actors.order.book import Phase, Tracked, Trade
 from actors.order.sizing import exit_level_quote, is_dust
 from messages.market import Instrument
 from messages.orders import OrderRole
-from messages.positions import CloseReason, Position, PositionSide
+from messages.positions import CloseReason, Position, PositionSide, PositionStatus
 from messages.trades import OrderType, Side
 
 PROTECTIVE = (OrderRole.STOP, OrderRole.TARGET)
@@ -97,6 +97,8 @@ def _closing_steps(trade: Trade, position: Position, instrument: Instrument, *, 
     leaving = trade.live(OrderRole.EXIT)
     if leaving is not None and _is_outdated(leaving, position):
         return (*steps, Withdraw(leaving))
+    if position.status is not PositionStatus.CLOSING:
+        return steps  # Why it is left is recorded first: its PositionChanged comes back here.
     if leaving is None and OrderRole.EXIT not in trade.waiting:
         if is_dust(position.volume_base, trade.last_price_quote, instrument):
             return steps
