@@ -205,7 +205,9 @@ class OrderActor(Requests):
             self._recover_wish(row)
         for order_id in sorted(self._to_reconcile):
             tracked = self._book.find(order_id)
-            if tracked is not None:
+            if tracked is None:  # Over, and more orders are than are remembered.
+                self._to_reconcile.discard(order_id)
+            else:
                 self._look_up(tracked)
         for trade in tuple(self._book.trades.values()):
             self._align(trade)

@@ -330,7 +330,9 @@ class PositionActor(TypedActor):
             self._is_booked(trade_id)
         for position in self._portfolio.open_positions:
             self._follow(None, position)
-            if position.symbol not in self._prices:
+            if position.symbol in self._prices:
+                self._tell_changed(position)
+            else:
                 self._unpriced[position.id] = None
         for symbol, watch in self._watches.items():
             price_quote = self._prices.get(symbol)
