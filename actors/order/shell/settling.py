@@ -137,7 +137,9 @@ class Settling(Guarding):
     def _look_up_overdue(self, message: LookUpOverdue) -> None:
         """A question that is not answered is asked again."""
         tracked = self._book.find(message.order_id)
-        if tracked is not None and tracked.looked_up_at_us == message.sent_at_us:
+        if tracked is None:  # Over, and forgotten since it was asked about.
+            self._note_reconciled(message.order_id)
+        elif tracked.looked_up_at_us == message.sent_at_us:
             self._look_up(tracked)
 
     def _ended(self, message: OrderEnded) -> None:
