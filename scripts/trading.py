@@ -215,7 +215,7 @@ class Session:
         run = await begin_run(connection, self._account, self._until_us(starts_at_us), self._arguments.identity)
         months = self._settings.execution.journal.retention_months
         await drop_old_partitions(connection, self._account, months=months, now_us=starts_at_us)
-        balances = await journal.open_account(self._settings.execution.paper.balances)
+        balances = await journal.open_account(self._settings.execution.paper.balances, starts_at_us)
         equity_start_usd = self._settings.execution.in_account_money(balances)
         engine = Engine(self._world(journal, store, run, starts_at_us, equity_start_usd))
         requests = await self._unknown_requests(journal)

@@ -65,4 +65,11 @@ class PollDue(Command):
     """Compare the live orders with the exchange."""
 
 
-OrderTimer = AnswerOverdue | LookAgain | ExpiryDue | RetryDue | ProtectionDue | GraceOver | WatchOverdue | PollDue
+@attrs.frozen(kw_only=True)
+class AskAgain(Command):
+    """Ask once more what the exchange has not answered since the start."""
+
+
+OrderTimer = (
+    AnswerOverdue | LookAgain | ExpiryDue | RetryDue | ProtectionDue | GraceOver | WatchOverdue | PollDue | AskAgain
+)

@@ -273,7 +273,10 @@ class MockExchangeActor(TypedActor):
         views = (history.view(order, horizon_us) for order in orders if order is not None)
         after = history.trade_count if message.after_trade is None else number_of(message.after_trade)
         fills, cursor = history.fills_after(after, horizon_us)
-        if message.after_trade is None:
+        if message.after_trade is None and message.since_us is not None:
+            cursor = history.seen_until(horizon_us)
+            fills = history.fills_since(message.since_us, horizon_us)
+        elif message.after_trade is None:
             cursor = history.seen_until(horizon_us)
             fills = tuple(fill for asked in message.order_ids for fill in history.fills_of(asked, horizon_us))
         return OrdersPolled(

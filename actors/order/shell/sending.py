@@ -183,7 +183,7 @@ class Sending(OrderDesk):
 
     def _poll(self) -> None:
         self._is_poll_set = False
-        if not self._book.live and not self._owes_poll:
+        if not self._wants_poll():
             return
         deadline_us = self.now_us + self._settings.poll_s * MICROSECONDS
         self.emit(
@@ -192,8 +192,8 @@ class Sending(OrderDesk):
 
     def _send_poll(self) -> None:
         ids = tuple(id_ for id_, tracked in self._book.live.items() if tracked.phase is Phase.RESTING)
-        if ids or self._owes_poll:
-            self.emit(PollOrders(order_ids=ids, after_trade=self._poll_cursor))
+        if ids or self._owes_poll or self.now_us < self._polls_until_us:
+            self.emit(PollOrders(order_ids=ids, after_trade=self._poll_cursor, since_us=self._poll_since_us))
         self._set_poll()
 
     def _go_on_without_journal(self) -> None:

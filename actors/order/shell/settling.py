@@ -340,7 +340,7 @@ class Settling(Guarding):
         left_base = fill.volume_base
         for number, trade in enumerate(self._book.holding(fill.symbol, fill.side, margin_only=margin_only)):
             volume_base = min(left_base, trade.left_base)
-            if trade.position is None or not volume_base:
+            if not volume_base:
                 continue
             part = part_of(fill, volume_base, number=number)
             order = foreign_exit(trade, part, order_id=OrderId(self.ports.new_id()), now_us=self.now_us)
