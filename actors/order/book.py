@@ -76,6 +76,10 @@ class Trade:
     legs: dict[OrderRole, Tracked] = attrs.field(factory=dict)
     """The newest order of each role."""
     closing: CloseReason | None = None
+    is_adopted: bool = False
+    """It is made of orders that the journal had forgotten: nobody knows what it was to be."""
+    is_bare_told: bool = False
+    """It is adopted and has no stop, and a person has been told."""
     is_withdrawn: bool = False
     """The strategy does not want the entry any more."""
     close_when_held: CloseReason | None = None
