@@ -49,8 +49,10 @@ END_SESSION = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid 
 GROUP_NUMBER = "SELECT group_no FROM accounts WHERE account = $1"
 KNOWN_REQUESTS = "SELECT id FROM trade_requests WHERE account = $1 AND id = ANY($2::uuid[])"
 OPEN_ACCOUNT = """
-UPDATE accounts SET initial_balances = coalesce(initial_balances, $2::jsonb) WHERE account = $1
-RETURNING initial_balances
+UPDATE accounts
+SET initial_balances = coalesce(initial_balances, $2::jsonb), opened_at = coalesce(opened_at, $3)
+WHERE account = $1
+RETURNING initial_balances, (SELECT b.initial_balances IS NULL FROM accounts AS b WHERE b.account = $1) AS is_new
 """
 
 
@@ -76,6 +78,7 @@ class PostgresJournal:
         self._last_event = 0
         self._photographed_us: int | None = None
         self._months = KnownMonths()
+        self._is_new = False
         self.commits = 0
         self.rows_written = 0
         self.commit_ns: deque[int] = deque(maxlen=COMMITS_TIMED)
@@ -190,13 +193,19 @@ class PostgresJournal:
     async def load(self) -> RecoveredState:
         """Return what a start needs of the past."""
         async with self._at_the_database() as connection:
-            return await recover(connection, self._account)
+            state = await recover(connection, self._account)
+        return attrs.evolve(state, is_new=self._is_new)
 
-    async def open_account(self, balances: Mapping[Currency, Decimal]) -> Mapping[Currency, Decimal]:
-        """Remember the balances the account began with; on a later start return those remembered then."""
+    async def open_account(
+        self, balances: Mapping[Currency, Decimal], at_us: int | None = None
+    ) -> Mapping[Currency, Decimal]:
+        """Remember with what and when the account began; on a later start return the balances remembered then."""
         async with self._at_the_database() as connection:
-            text = await connection.fetchval(OPEN_ACCOUNT, self._account, balances_as_json(balances))
-        return {Currency(currency): amount for currency, amount in balances_from_json(text).items()}
+            row = await connection.fetchrow(OPEN_ACCOUNT, self._account, balances_as_json(balances), at_us)
+        if row is None:
+            raise RuntimeError(f"the account {self._account!r} has vanished from the database")
+        self._is_new = row["is_new"]
+        return {Currency(currency): amount for currency, amount in balances_from_json(row["initial_balances"]).items()}
 
     async def known_requests(self, ids: Iterable[ProposalId]) -> frozenset[ProposalId]:
         """Return which of these requests were handed in before, however long ago."""

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from asyncpg import Connection
 
-from messages.base import ProposalId, TradeId
+from messages.base import OrderId, ProposalId, TradeId
 from messages.journal import RecoveredState, RequestRow
 from messages.orders import Order
 from messages.positions import Position
@@ -23,6 +23,9 @@ from persistence.rows import (
 
 REQUESTS_REMEMBERED = 10_000
 """The newest requests that a start takes into memory; older ones are looked up in the database."""
+FILLS_REMEMBERED = 5_000
+ORDERS_REMEMBERED = 10_000
+"""The newest fills and orders: what the exchange tells of them once more is no news."""
 
 POSITIONS = """
 SELECT * FROM (
@@ -39,7 +42,18 @@ SELECT * FROM (
     SELECT * FROM orders WHERE account = $1 AND is_over AND position_id = ANY($2::uuid[])
 ) AS wanted ORDER BY created_at, id
 """
-FILL_IDS = "SELECT trade_id FROM fills WHERE account = $1 AND order_id = ANY($2::uuid[]) ORDER BY at, trade_id"
+FILL_IDS = """
+SELECT trade_id FROM (
+    SELECT trade_id, at FROM fills WHERE account = $1 AND order_id = ANY($2::uuid[])
+    UNION
+    (SELECT trade_id, at FROM fills WHERE account = $1 ORDER BY at DESC, trade_id DESC LIMIT $3)
+) AS wanted ORDER BY at, trade_id
+"""
+ORDER_IDS = """
+SELECT id FROM (
+    SELECT id, created_at FROM orders WHERE account = $1 ORDER BY created_at DESC, id DESC LIMIT $2
+) AS newest ORDER BY created_at, id
+"""
 LAST_TRADE = "SELECT trade_id FROM fills WHERE account = $1 ORDER BY at DESC, trade_id DESC LIMIT 1"
 REQUEST_IDS = """
 SELECT id FROM (
@@ -60,7 +74,7 @@ REALISED = """
 SELECT split_part(symbol, '/', 2) COLLATE "C" AS quote, sum(realized_pnl) AS realised
 FROM positions WHERE account = $1 AND is_over GROUP BY 1 ORDER BY 1
 """
-INITIAL_BALANCES = "SELECT initial_balances FROM accounts WHERE account = $1"
+ACCOUNT = "SELECT initial_balances, opened_at FROM accounts WHERE account = $1"
 
 
 async def recover(connection: Connection, account: str) -> RecoveredState:
@@ -68,17 +82,20 @@ async def recover(connection: Connection, account: str) -> RecoveredState:
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         positions = await _positions(connection, account)
         orders = await _orders(connection, account, positions)
+        begun = await connection.fetchrow(ACCOUNT, account)
         return RecoveredState(
             orders=orders,
             positions=positions,
             fill_ids=await _fill_ids(connection, account, orders),
             last_trade_id=await _last_trade_id(connection, account),
+            opened_at_us=None if begun is None else begun["opened_at"],
+            order_ids=await _order_ids(connection, account),
             requests=await _request_ids(connection, account),
             approved=await _approved(connection, account, orders),
             taken=await _taken(connection, account, orders),
             risk=await _risk(connection, account),
             realised_by_quote=await _realised(connection, account),
-            initial_balances=await _initial_balances(connection, account),
+            initial_balances=_balances(None if begun is None else begun["initial_balances"]),
         )
 
 
@@ -92,8 +109,13 @@ async def _orders(connection: Connection, account: str, positions: Sequence[Posi
 
 
 async def _fill_ids(connection: Connection, account: str, orders: Sequence[Order]) -> tuple[TradeId, ...]:
-    rows = await connection.fetch(FILL_IDS, account, [order.id for order in orders])
+    rows = await connection.fetch(FILL_IDS, account, [order.id for order in orders], FILLS_REMEMBERED)
     return tuple(TradeId(row[0]) for row in rows)
+
+
+async def _order_ids(connection: Connection, account: str) -> tuple[OrderId, ...]:
+    rows = await connection.fetch(ORDER_IDS, account, ORDERS_REMEMBERED)
+    return tuple(OrderId(str(row[0])) for row in rows)
 
 
 async def _last_trade_id(connection: Connection, account: str) -> TradeId | None:
@@ -125,6 +147,5 @@ async def _realised(connection: Connection, account: str) -> tuple[tuple[str, De
     return tuple((row["quote"], row["realised"]) for row in await connection.fetch(REALISED, account))
 
 
-async def _initial_balances(connection: Connection, account: str) -> tuple[tuple[str, Decimal], ...]:
-    text = await connection.fetchval(INITIAL_BALANCES, account)
+def _balances(text: str | None) -> tuple[tuple[str, Decimal], ...]:
     return () if text is None else tuple(sorted(balances_from_json(text).items()))

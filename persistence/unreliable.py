@@ -66,10 +66,12 @@ class UnreliableJournal:
         self._reach()
         return await self.kept.load()
 
-    async def open_account(self, balances: Mapping[Currency, Decimal]) -> Mapping[Currency, Decimal]:
-        """Remember the balances the account began with; on a later start return those remembered then."""
+    async def open_account(
+        self, balances: Mapping[Currency, Decimal], at_us: int | None = None
+    ) -> Mapping[Currency, Decimal]:
+        """Remember with what and when the account began; on a later start return the balances remembered then."""
         self._reach()
-        return await self.kept.open_account(balances)
+        return await self.kept.open_account(balances, at_us)
 
     async def known_requests(self, ids: Iterable[ProposalId]) -> frozenset[ProposalId]:
         """Return which of these requests were handed in before, however long ago."""

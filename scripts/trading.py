@@ -216,9 +216,11 @@ class Session:
         run = await begin_run(connection, self._account, self._until_us(starts_at_us), self._arguments.identity)
         months = self._settings.execution.journal.retention_months
         await drop_old_partitions(connection, self._account, months=months, now_us=starts_at_us)
-        balances = await journal.open_account(self._settings.execution.paper.balances)
+        balances = await journal.open_account(self._settings.execution.paper.balances, starts_at_us)
         equity_start_usd = self._settings.execution.in_account_money(balances)
-        engine = Engine(self._world(journal, store, run, starts_at_us, equity_start_usd))
+        # After a restore the run has the number of one that the exchange remembers: its ids must not come again.
+        seed = f"{self._account} {run.number} after {progress.sequence}"
+        engine = Engine(self._world(journal, store, seed, starts_at_us, equity_start_usd))
         requests = await self._unknown_requests(journal)
         self._watch = asyncio.create_task(self._stop_with(engine))
         self._start_demo(engine, run)
@@ -311,13 +313,13 @@ class Session:
         return None if seconds is None else starts_at_us + seconds * MICROSECONDS
 
     def _world(
-        self, journal: PostgresJournal, store: PostgresBookStore, run: Run, starts_at_us: int, equity_usd: Decimal
+        self, journal: PostgresJournal, store: PostgresBookStore, seed: str, starts_at_us: int, equity_usd: Decimal
     ) -> World:
         speed = self._arguments.speed
         return World(
             settings=self._settings,
             clock=SteppedClock(starts_at_us) if speed is None else PacedClock(starts_at_us, speed),
-            new_id=seeded_ids(f"{self._account} {run.number}") if speed is None else random_ids(),
+            new_id=seeded_ids(seed) if speed is None else random_ids(),
             journal=journal,
             equity_start_usd=equity_usd,
             book_store=store,

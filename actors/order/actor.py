@@ -19,6 +19,7 @@ from actors.order.shell.requests import Requests
 from actors.order.timers import (
     AmendOverdue,
     AnswerOverdue,
+    AskAgain,
     ExpiryDue,
     GraceOver,
     LookAgain,
@@ -32,7 +33,9 @@ from actors.order.timers import (
 from actors.runtime.clock import MICROSECONDS
 from actors.runtime.typed_actor import kinds
 from messages.base import PositionId
+from messages.exchange import AccountReported
 from messages.journal import (
+    ADOPTED,
     IntentRecorded,
     JournalLoaded,
     JournalResumed,
@@ -100,7 +103,7 @@ class OrderActor(Requests):
 
     def on_receive(self, message: OrderInbox | OrderTimer) -> None:  # noqa: C901, PLR0912, PLR0915  # One case a message.
         """Handle one message."""
-        if self.is_too_early(message):
+        if self.is_too_early(message) or (self._is_watchful and self._puts_off(message)):
             return
         match message:
             case ExecuteTrade():
@@ -175,6 +178,10 @@ class OrderActor(Requests):
                 self._change_protection(message)
             case RejectRequest():
                 self._keep_unreadable(message)
+            case AccountReported():
+                self._hear_account(message)
+            case AskAgain():
+                self._ask_again()
             case JournalLoaded():
                 self._recover(message.state)
                 self.catch_up()
@@ -197,24 +204,15 @@ class OrderActor(Requests):
             self._remember(request_id)
         self._booked.update(dict.fromkeys(state.fill_ids))
         self._poll_cursor = state.last_trade_id
-        self._owes_poll = state.last_trade_id is not None
+        if state.last_trade_id is None:
+            self._poll_since_us = state.opened_at_us
+        self._owes_poll = state.last_trade_id is not None or (state.opened_at_us is not None and not state.is_new)
         self._recover_trades(state)
         for order in sorted(state.orders, key=lambda order: order.intent.created_at_us):
             self._recover_order(order)
         for row in state.taken:
             self._recover_wish(row)
-        for order_id in sorted(self._to_reconcile):
-            tracked = self._book.find(order_id)
-            if tracked is not None:
-                self._look_up(tracked)
-        for trade in tuple(self._book.trades.values()):
-            self._align(trade)
-            stop = trade.live(OrderRole.STOP)
-            if stop is not None and stop.phase is Phase.SETTLING:
-                self._watch_bare(trade, "nobody knows whether the stop was placed before the start")
-        if self._owes_poll:
-            self._poll()
-        self._note_reconciled(None)
+        self._begin_survey(state)
 
     def _recover_trades(self, state: RecoveredState) -> None:
         position_ids = {order.intent.proposal_id: order.intent.position_id for order in state.orders}
@@ -223,7 +221,13 @@ class OrderActor(Requests):
             proposal = from_row(row)
             if proposal.id not in position_ids:
                 continue
-            trade = Trade(proposal=proposal, position_id=position_ids[proposal.id])
+            is_adopted = row.kind == ADOPTED
+            trade = Trade(
+                proposal=proposal,
+                position_id=position_ids[proposal.id],
+                is_adopted=is_adopted,
+                is_withdrawn=is_adopted,
+            )
             position = trade.position = positions.get(trade.position_id)
             if position is not None:
                 trade.closing = None if position.is_over else position.close_reason
@@ -252,6 +256,7 @@ class OrderActor(Requests):
         if order.intent.role in PROTECTIVE:
             tracked.asked_base = ANY_VOLUME  # An amend may have been under way: the look-up will say.
         self._book.add(trade, tracked)
+        tracked.is_withdrawn = self._is_unwanted(trade, order)
         if order.is_over:
             self._book.retire(tracked)
         elif order.status is OrderStatus.PENDING:

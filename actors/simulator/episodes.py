@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
+import attrs
+
 from actors.runtime.simulation.pace import MILLISECOND_US, SECOND_US
-from actors.simulator.plan import Close, Heal, PriceMoves, Propose, Step, Strike
+from actors.simulator.plan import Close, Crash, Heal, PriceMoves, Propose, Step, Strike
 from messages.base import Symbol
 from messages.trades import Side
 
@@ -91,17 +93,34 @@ def _expires_before_it_is_known(_chance: Random) -> Sequence[Step]:
     )
 
 
-EPISODES: Final[Sequence[Callable[[Random], Sequence[Step]]]] = (
+def _leaves_without_the_journal(_chance: Random) -> Sequence[Step]:
+    """A way out leaves while nothing can be committed, and the engine dies: only the exchange knows of it."""
+    return (
+        Heal(),
+        attrs.evolve(_buys(leverage=1, stop_bps=300, entry_bps=0), entry_bps=None),
+        Strike(fault="database away", after_us=3 * SECOND_US),
+        Close(trade=LAST, after_us=SOON_US),
+        Crash(messages=0, downtime_us=0, after_us=5 * SECOND_US),
+    )
+
+
+Episodes = Sequence[Callable[[Random], Sequence[Step]]]
+EPISODES: Final[Episodes] = (
     _late_fill_of_a_closed_trade,
+    _expires_before_it_is_known,
+    _leaves_without_the_journal,
+)
+EPISODES_OF_THE_POOR: Final[Episodes] = (
+    # The rich are far from any margin call.
     _late_fill_of_a_liquidated_trade,
     _liquidated_while_it_closes,
-    _expires_before_it_is_known,
 )
 
 
-def with_episode(steps: Sequence[Step], chance: Random) -> Sequence[Step]:
+def with_episode(steps: Sequence[Step], chance: Random, *, is_poor: bool) -> Sequence[Step]:
     """Return the steps, in some stories with an episode somewhere among them."""
     if chance.randrange(STORIES_WITH_AN_EPISODE):
         return steps
     at = chance.randrange(len(steps) + 1)
-    return (*steps[:at], *chance.choice(EPISODES)(chance), *steps[at:])
+    episode = chance.choice(EPISODES_OF_THE_POOR if is_poor else EPISODES)
+    return (*steps[:at], *episode(chance), *steps[at:])

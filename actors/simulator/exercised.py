@@ -64,6 +64,7 @@ CRASHES: Final[Mapping[str, str]] = {
 }
 FIRST_STATUSES: Final = (
     (None, OrderStatus.PENDING),
+    (None, OrderStatus.OPEN),  # One of ours that the journal has forgotten is taken up.
     (None, OrderStatus.FILLED),  # What others did with a position of ours is kept as an order when it is over.
 )
 POSITION_STATUSES: Final = (

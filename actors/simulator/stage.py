@@ -16,6 +16,7 @@ import attrs
 from actors.exchange.mock.actor import MockExchangeActor
 from actors.exchange.mock.faults import Faults
 from actors.runtime.clock import SteppedClock
+from actors.runtime.dispatchers import run_at_once
 from actors.runtime.ids import seeded_ids
 from actors.runtime.simulation.pace import SECOND_US
 from actors.runtime.simulation.scheduler import Hear, SeededScheduler
@@ -104,7 +105,6 @@ class Stage:
         self._crash: Crash | None = None
         self._again: list[int] = []
         self.kept.note = self.watch.committed
-        self.kept.initial_balances = dict(plan.settings.execution.paper.balances)
         self._start()
 
     def close(self) -> None:
@@ -297,6 +297,7 @@ class Stage:
         self._runs += 1
         journal = UnreliableJournal(self.kept, self.outage)
         execution = self.plan.settings.execution
+        run_at_once(self.kept.open_account(execution.paper.balances, self.clock.now_us()))
         world = World(
             settings=self.plan.settings,
             clock=self.clock,

@@ -64,7 +64,8 @@ def plan_of(seed: int, minutes: int) -> Plan:
     rare = Random(f"{seed} rare")  # noqa: S311 - Drawn apart, so that a new rarity leaves the other stories alone.
     settings = _with_rarities(_settings(chance), rare)
     pace = drawn_pace(chance)
-    steps = with_episode(_steps(chance, minutes * MINUTE_US, _faults(rare)), rare)
+    steps = _steps(chance, minutes * MINUTE_US, _faults(rare))
+    steps = with_episode(steps, rare, is_poor=settings.execution.paper.balances is POOR)
     return Plan(seed=seed, settings=settings, pace=pace, steps=tuple(steps))
 
 

@@ -120,7 +120,8 @@ def test_what_is_over_is_left_behind_and_its_profit_is_kept(shelf: Shelf) -> Non
     state = on(shelf, story)
     assert state.orders == ()
     assert state.positions == ()
-    assert state.fill_ids == ()
+    assert state.fill_ids == ("f1", "f2"), "told once more, they are no news"
+    assert set(state.order_ids) == {uid("o1"), uid("o2")}, "and their orders are not forgotten"
     gain = Decimal(2700) - Decimal("2568.0220")
     fee = Decimal("6.67685720")
     assert state.realised_by_quote == (("BTC", -gain - fee), ("USDT", gain - fee))
@@ -174,6 +175,21 @@ def test_events_are_numbered_without_a_gap_across_groups_and_engines(shelf: Shel
         ]
         journal = await shelf.journal()
         assert [numbered.sequence for numbered in await journal.commit([a_filled(2)])] == [4]
+        await shelf.put_down()
+
+    asyncio.run(story())
+
+
+def test_an_account_remembers_when_it_began(shelf: Shelf) -> None:
+    async def story() -> None:
+        journal = await shelf.journal()
+        await journal.open_account({Currency("USDT"): Decimal(1)}, T0)
+        state = await journal.load()
+        assert (state.opened_at_us, state.is_new) == (T0, True)
+        journal = await shelf.journal()
+        await journal.open_account({Currency("USDT"): Decimal(1)}, T0 + 5)
+        state = await journal.load()
+        assert (state.opened_at_us, state.is_new) == (T0, False)
         await shelf.put_down()
 
     asyncio.run(story())
