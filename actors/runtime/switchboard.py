@@ -7,6 +7,7 @@ what nobody hears, or two would obey, is an error before the first message passe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from itertools import count
 
 import attrs
@@ -35,7 +36,11 @@ def check_wiring(declarations: Iterable[Declaration], spoken_outside: frozenset[
 
     `spoken_outside` are the messages that timers, I/O, the prices and people put in.
     """
-    everyone = list(declarations)
+    _check_wiring(tuple(declarations), spoken_outside)
+
+
+@cache  # Simulations start the same machine thousands of times.
+def _check_wiring(everyone: tuple[Declaration, ...], spoken_outside: frozenset[type[Message]]) -> None:
     said = spoken_outside.union(*(declaration.emits for declaration in everyone))
     heard: dict[type[Message], list[str]] = {}
     for declaration in everyone:
@@ -71,7 +76,7 @@ class Switchboard:
         self._posts = {role: post_of(actor) for role, actor in actors.items()}
         routes: dict[type[Message], list[Post]] = {}
         for role, actor in actors.items():
-            for kind in sorted(actor.accepts, key=lambda kind: kind.__name__):
+            for kind in _in_order(actor.accepts):
                 routes.setdefault(kind, []).append(self._posts[role])
         self._routes = {kind: (kind.log_level if self._logs else None, tuple(posts)) for kind, posts in routes.items()}
 
@@ -108,6 +113,11 @@ class Switchboard:
     def untap(self, listener: Callable[[Message], None]) -> None:
         """Stop showing messages to `listener`."""
         self._taps = tuple(tap for tap in self._taps if tap != listener)  # Bound methods are equal, never identical.
+
+
+@cache
+def _in_order(kinds: frozenset[type[Message]]) -> tuple[type[Message], ...]:
+    return tuple(sorted(kinds, key=lambda kind: kind.__name__))
 
 
 class _Air(dict[type[Message], Route]):
