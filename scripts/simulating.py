@@ -150,7 +150,7 @@ def simulate_batch(seeds: range, minutes: int) -> Batch:
     figures: list[Figures] = []
     messages = 0
     for seed in seeds:
-        outcome = simulate(plan_of(seed, minutes))
+        outcome = _simulated(seed, minutes)
         hashes.append(outcome.trace_hash)
         figures.append(outcome.exercised)
         messages += outcome.messages
@@ -158,6 +158,14 @@ def simulate_batch(seeds: range, minutes: int) -> Batch:
         if violation is not None:
             failed.append(Failed(seed=seed, invariant=violation.invariant, text=violation.text))
     return Batch(hashes=tuple(hashes), failed=tuple(failed), messages=messages, exercised=merged(figures))
+
+
+def _simulated(seed: int, minutes: int) -> Outcome:
+    try:
+        return simulate(plan_of(seed, minutes))
+    except Exception as error:  # The simulator's own bug: nothing that an engine does comes out here.
+        error.add_note(f"while simulating seed {seed} for {minutes} min")
+        raise
 
 
 def _batches(seeds: range) -> Iterator[range]:

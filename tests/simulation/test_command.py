@@ -155,8 +155,7 @@ def test_json_names_the_failures(capsys: pytest.CaptureFixture[str]) -> None:
 # Ending early -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("jobs", "number"), [("1", signal.SIGTERM), ("2", signal.SIGINT)])
 def test_an_interrupt_ends_it_with_what_was_done(jobs: str, number: signal.Signals) -> None:
     words = ("--seeds", "1000000", "--minutes", "1", "--jobs", jobs, "--json", "--no-shrink")
     with subprocess.Popen(
