@@ -13,3 +13,7 @@ class SchemaError(Exception):
 
 class AccountHeldError(Exception):
     """Another engine owns this account."""
+
+
+class AccountMovedError(Exception):
+    """Another engine has written to this account while we were cut off: what we remember is no longer true."""
