@@ -35,6 +35,7 @@ from persistence.database import (
     is_outage,
     session_of,
 )
+from persistence.errors import AccountHeldError
 
 T = TypeVar("T")
 
@@ -90,6 +91,8 @@ class PostgresBookStore:
         self._sessions: list[OwnSession] = []
         """Ours that may still stand at the server."""
         self._turn = asyncio.Lock()  # Saves happen in the order of the calls: the lock is fair.
+        self._were_ours = False
+        """Whether we have had the lock: then nobody else may have it as long as we live."""
         self._unflushed: dict[tuple[str, str], Document] = {}
         """The last word on every key that the server has taken and may yet lose."""
         self._progress = Progress()
@@ -186,7 +189,10 @@ class PostgresBookStore:
             await end_session(connection, left_standing)
         self._sessions = [session]
         if not await hold(connection, f"paper books of {self._account}", wait_s=HELD_WAIT_S):
-            raise BooksHeldError("another process still keeps them")
+            if self._were_ours:
+                raise AccountHeldError(f"another engine keeps the paper books of the account {self._account!r}")
+            raise BooksHeldError("the last engine still keeps them")
+        self._were_ours = True
         await connection.execute(PLAN_ONCE)
         if self._unflushed:
             await connection.execute(FLUSH_NOW)

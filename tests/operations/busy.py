@@ -118,8 +118,6 @@ def a_busy_replay(
     script = a_busy_script(recording, trades=150, seed=seed)
     proposals = script.write(tmp_path / "proposals.jsonl")
     report = tmp_path / "report.json"
-    words: tuple[str | Path, ...] = (
-        *("--prices", recording.word, "--proposals", proposals, *where.words, "--until-prices-end"),
-        *("--speed", "max", "--report", report, "--config", calm),
-    )
+    named: tuple[str | Path, ...] = ("--prices", recording.word, "--proposals", proposals, "--until-prices-end")
+    words = (*named, "--speed", "max", "--report", report, "--config", calm, *where.words)
     return Busy(where, recording, script, words, report, log)

@@ -65,6 +65,17 @@ def elsewhere(new_database: Callable[[], Where]) -> Where:
 
 
 @pytest.fixture
+def own_server() -> Iterator[EmbeddedPostgres]:
+    """A server that somebody else runs, for one test: it may be stopped and started."""
+    directory = Path(tempfile.mkdtemp(prefix="triplegain-own-"))
+    running = EmbeddedPostgres.start(directory)
+    yield running
+    running.ensure_running()
+    running.stop()
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
 def state() -> Iterator[Path]:
     """A fresh state directory."""
     directory = Path(tempfile.mkdtemp(prefix="triplegain-state-"))

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -58,17 +56,6 @@ def quiet(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], W
     busy.done()
     busy.assert_books_agree()
     return busy.rows()
-
-
-@pytest.fixture
-def own_server() -> Iterator[EmbeddedPostgres]:
-    """A server that somebody else runs, for one test: it may be stopped and started."""
-    directory = Path(tempfile.mkdtemp(prefix="triplegain-own-"))
-    running = EmbeddedPostgres.start(directory)
-    yield running
-    running.ensure_running()
-    running.stop()
-    shutil.rmtree(directory)
 
 
 def assert_undisturbed(busy: Busy, quiet: Rows) -> None:
