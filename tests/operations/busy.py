@@ -84,6 +84,13 @@ class Busy:
         assert set(self.script.trades) <= set(ids)
         return told
 
+    def assert_undisturbed(self, quiet: Rows) -> None:
+        """The books agree, and nobody can see from the rows that anything happened."""
+        self.assert_books_agree()
+        rows = self.rows()
+        for table, expected in quiet.items():
+            assert rows[table] == expected
+
     def rows(self) -> Rows:
         """Return every row of every table in its order, without what does not belong to the replay itself."""
         return {

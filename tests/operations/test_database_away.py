@@ -10,16 +10,14 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from persistence.embedded import EmbeddedPostgres
-from tests.operations.busy import Busy, Rows, a_busy_replay
+from tests.operations.busy import Rows, a_busy_replay
 from tests.operations.command import Where, do, look, stop, wait_until
-from tests.operations.conftest import CALM
 from tests.operations.proxy import Proxy
 
 STRIKES = 4
@@ -43,27 +41,6 @@ RAISING = " ".join(
     f"IF number / 30 % {len(ERRORS)} = {place} THEN RAISE 'as if of {code}' USING ERRCODE = '{code}'; END IF;"
     for place, code in enumerate(ERRORS)
 )
-
-
-@pytest.fixture(scope="module")
-def quiet(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], Where]) -> Rows:
-    """Return the rows of the same replay that nothing disturbs."""
-    directory = tmp_path_factory.mktemp("quiet")
-    calm = directory / "calm"
-    calm.mkdir()
-    (calm / "risk.yaml").write_text(CALM, encoding="utf-8")
-    busy = a_busy_replay(directory, new_database(), directory / "run.log", calm)
-    busy.done()
-    busy.assert_books_agree()
-    return busy.rows()
-
-
-def assert_undisturbed(busy: Busy, quiet: Rows) -> None:
-    """The books agree, and nobody can see from the rows that anything happened."""
-    busy.assert_books_agree()
-    rows = busy.rows()
-    for table, expected in quiet.items():
-        assert rows[table] == expected
 
 
 def has_more_than(reasons: int, log: Path) -> bool:
@@ -91,7 +68,7 @@ def test_a_server_of_our_own_that_is_killed_is_started_again(
             os.kill(pid_of(state / "postgres"), signal.SIGKILL)
         busy.ended(process)
     assert len(killed) >= 2, "it was started again, and killed again"
-    assert_undisturbed(busy, quiet)
+    busy.assert_undisturbed(quiet)
 
 
 @pytest.mark.parametrize("how", ["SIGKILL", "fast", "immediate"])
@@ -111,7 +88,7 @@ def test_a_named_server_that_goes_away_is_waited_for(
             assert process.poll() is None, "it waits: the server is not ours to start"
             own_server.ensure_running()
         busy.ended(process)
-    assert_undisturbed(busy, quiet)
+    busy.assert_undisturbed(quiet)
 
 
 def test_sessions_that_the_server_ends_are_taken_up_again(
@@ -125,7 +102,7 @@ def test_sessions_that_the_server_ends_are_taken_up_again(
             ended_sessions += len(look(elsewhere, END_SESSIONS)[0])
         busy.ended(process)
     assert ended_sessions >= STRIKES
-    assert_undisturbed(busy, quiet)
+    busy.assert_undisturbed(quiet)
 
 
 # The network ---------------------------------------------------------------------------------------------------
@@ -140,7 +117,7 @@ def test_a_network_that_is_cut_at_once_costs_nothing(
             busy.come_to(process, moment)
             proxy.cut()
         busy.ended(process)
-    assert_undisturbed(busy, quiet)
+    busy.assert_undisturbed(quiet)
 
 
 @pytest.mark.parametrize("commit_timeout_s", [1, 4])
@@ -162,7 +139,7 @@ def test_a_black_hole_is_noticed_after_commit_timeout_s(
         proxy.heal()
         busy.ended(process)
     assert noticed_s >= commit_timeout_s * 0.9
-    assert_undisturbed(busy, quiet)
+    busy.assert_undisturbed(quiet)
 
 
 # A database that is slow or cross ------------------------------------------------------------------------------
@@ -172,7 +149,7 @@ def test_slow_commits_change_nothing(tmp_path: Path, log: Path, calm: Path, quie
     do(elsewhere, CROSS.format(every=300, what="PERFORM pg_sleep(1.5);"))
     busy = a_busy_replay(tmp_path, elsewhere, log, calm, journal="{commit_slow_ms: 100}")
     busy.done()
-    assert_undisturbed(busy, quiet)
+    busy.assert_undisturbed(quiet)
 
 
 def test_errors_that_may_pass_are_tried_again(
@@ -184,7 +161,7 @@ def test_errors_that_may_pass_are_tried_again(
     result = busy.done()
     told = WAITS.findall(result.stdout)
     assert {reason.removeprefix("as if of ") for reason in told} == set(ERRORS)
-    assert_undisturbed(busy, quiet)
+    busy.assert_undisturbed(quiet)
 
 
 # Stopping while it is away -------------------------------------------------------------------------------------

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from persistence.embedded import EmbeddedPostgres
 from tests.operations.busy import LOG_BYTES, a_busy_replay
-from tests.operations.command import Where
+from tests.operations.command import Where, do, done, look, running, wait_until
+from tests.persistence.test_outages import COUNTING
 
 KILLS = 10
 """In each of five replays: fifty moments."""
@@ -60,3 +62,21 @@ def test_killed_at_random_moments_it_resumes(
     assert numbers == sorted(set(numbers))
     assert [at for _kind, _number, at in starts] == sorted(at for _kind, _number, at in starts)
     busy.assert_books_agree()
+
+
+@pytest.mark.parametrize("victims", ["the engine", "the engine and its server"])
+def test_killed_in_the_middle_of_its_first_migration_the_next_start_completes_it(
+    victims: str, state: Path, log: Path
+) -> None:
+    where = Where(state)
+    server = EmbeddedPostgres.start(state)
+    do(Where(dsn=server.dsn), COUNTING.format(step=5))
+    with running("--for", "1", "--speed", "max", *where.words, log=log) as process:
+        count = "SELECT last_value FROM steps WHERE is_called AND last_value >= 5"
+        wait_until(lambda: look(Where(dsn=server.dsn), count) != [[]], "the fifth step")
+        process.kill()
+        if victims != "the engine":
+            kill_server(state)
+    server.stop()
+
+    assert "starting run 1" in done("--for", "60", "--speed", "max", *where.words, log=log).stdout
