@@ -283,7 +283,7 @@ async def hold(connection: Connection, what: str, *, wait_s: float) -> bool:
     return True
 
 
-async def hold_account(connection: Connection, account: str, *, wait_s: float) -> None:
+async def hold_account(connection: Connection, account: str, *, wait_s: float = HELD_WAIT_S) -> None:
     """Make this session the account's only writer, until it ends."""
     if not await hold(connection, f"account {account}", wait_s=wait_s):
         raise AccountHeldError(

@@ -166,7 +166,7 @@ def test_more_than_waiting_max_ends_the_engine_with_its_reason_and_the_next_star
     )
     journal.is_locked = False
     world.crashes()
-    world.price(BTC, 105_000)
+    world.price(BTC, 109_000)
     world.passes(minutes=3)
     assert world.violations() == ()
     assert world.order(trade, STOP).status is OrderStatus.OPEN
