@@ -23,6 +23,7 @@ from persistence.errors import AccountHeldError
 from persistence.journal import PostgresJournal
 from persistence.partitions import drop_old_partitions
 from persistence.protocol import JournalUnavailableError
+from tests.persistence.conftest import Deaf
 from tests.persistence.samples import SECOND, T0, a_fill, a_filled, a_position, a_snapshot, an_event, an_order
 
 T = TypeVar("T")
@@ -91,23 +92,6 @@ def test_a_value_that_no_column_takes_is_a_mistake_and_no_outage(database: Datab
         assert await count(connection, "fills", account) == 0
 
     told(database, account, story)
-
-
-class Deaf:
-    """A connection whose next answer is lost on the way: the server did the work, we do not hear of it."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self.losing = False
-
-    async def fetchval(self, query: str, *arguments: object, **options: Any) -> object:
-        answer = await self._connection.fetchval(query, *arguments, **options)
-        if self.losing and query.startswith("WITH gate"):
-            raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
-        return answer
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._connection, name)
 
 
 def test_a_commit_whose_answer_was_lost_is_kept_once(database: Database, account: str) -> None:
