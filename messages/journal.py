@@ -144,7 +144,11 @@ class RecoveredState:
     fill_ids: tuple[TradeId, ...] = ()
     """The trade ids already booked for those orders, and the newest of the account."""
     last_trade_id: TradeId | None = None
-    """The newest execution of the account; the exchange can tell what came after it."""
+    """The newest execution of the account before the oldest of those orders. The exchange can tell what came after it:
+    what is known of that once more, and what had been told before a crash and could not be booked yet."""
+    unbooked: tuple[tuple[OrderId, Decimal], ...] = ()
+    """What some of those orders count as filled beyond the fills that are booked: exits that were told before the
+    entry fill they close were counted, and died with the process before they could be booked."""
     opened_at_us: int | None = None
     """When the account began: where no execution is known, what came since then is ours to know. None if unknown."""
     is_new: bool = False

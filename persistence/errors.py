@@ -21,3 +21,7 @@ class BackupRefusedError(Exception):
 
 class BackupFailedError(Exception):
     """The database's programs did not do it. Nothing has been changed: neither the database nor the file."""
+
+
+class AccountMovedError(Exception):
+    """Another engine has written to this account while we were cut off: what we remember is no longer true."""

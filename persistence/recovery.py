@@ -54,7 +54,14 @@ SELECT id FROM (
     SELECT id, created_at FROM orders WHERE account = $1 ORDER BY created_at DESC, id DESC LIMIT $2
 ) AS newest ORDER BY created_at, id
 """
-LAST_TRADE = "SELECT trade_id FROM fills WHERE account = $1 ORDER BY at DESC, trade_id DESC LIMIT 1"
+LAST_TRADE = """
+SELECT trade_id FROM fills WHERE account = $1 AND ($2::timestamptz IS NULL OR at < $2)
+ORDER BY at DESC, trade_id DESC LIMIT 1
+"""
+BOOKED = """
+SELECT external_order_id, sum(volume) FROM fills
+WHERE account = $1 AND external_order_id = ANY($2::text[]) GROUP BY external_order_id
+"""
 REQUEST_IDS = """
 SELECT id FROM (
     SELECT id, number FROM trade_requests WHERE account = $1 ORDER BY number DESC LIMIT $2
@@ -87,7 +94,8 @@ async def recover(connection: Connection, account: str) -> RecoveredState:
             orders=orders,
             positions=positions,
             fill_ids=await _fill_ids(connection, account, orders),
-            last_trade_id=await _last_trade_id(connection, account),
+            last_trade_id=await _last_trade_id(connection, account, orders),
+            unbooked=await _unbooked(connection, account, orders),
             opened_at_us=None if begun is None else begun["opened_at"],
             order_ids=await _order_ids(connection, account),
             requests=await _request_ids(connection, account),
@@ -118,9 +126,19 @@ async def _order_ids(connection: Connection, account: str) -> tuple[OrderId, ...
     return tuple(OrderId(str(row[0])) for row in rows)
 
 
-async def _last_trade_id(connection: Connection, account: str) -> TradeId | None:
-    """Return the newest execution; a part of one that was booked on several positions counts as the whole."""
-    trade_id = await connection.fetchval(LAST_TRADE, account)
+async def _unbooked(
+    connection: Connection, account: str, orders: Sequence[Order]
+) -> tuple[tuple[OrderId, Decimal], ...]:
+    rows = await connection.fetch(BOOKED, account, [order.external_id for order in orders if order.external_id])
+    booked = {row[0]: row[1] for row in rows}
+    left = ((order.id, order.filled_base - booked.get(order.external_id, Decimal(0))) for order in orders)
+    return tuple((order_id, left_base) for order_id, left_base in left if left_base > 0)
+
+
+async def _last_trade_id(connection: Connection, account: str, orders: Sequence[Order]) -> TradeId | None:
+    """Return the newest execution before these orders; a part that was booked on one position stands for the whole."""
+    before_us = min((order.intent.created_at_us for order in orders), default=None)
+    trade_id = await connection.fetchval(LAST_TRADE, account, before_us)
     return None if trade_id is None else TradeId(trade_id.partition("#")[0])
 
 

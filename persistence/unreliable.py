@@ -57,9 +57,19 @@ class UnreliableJournal:
         if self._unanswered is None:
             return None
         committed, events = self._unanswered
-        if len(committed) != len(units) or any(one is not other for one, other in zip(committed, units, strict=True)):
+        if committed != tuple(units):
             raise RuntimeError("the units of an unanswered commit come first, unchanged")
         return events
+
+    @property
+    def commits(self) -> int:
+        """How many groups have been kept."""
+        return self.kept.commits
+
+    @property
+    def rows_written(self) -> int:
+        """How many rows they were."""
+        return self.kept.rows_written
 
     async def load(self) -> RecoveredState:
         """Return what a start needs of the past."""

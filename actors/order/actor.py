@@ -80,6 +80,7 @@ from messages.trades import (
 )
 
 ANY_VOLUME = Decimal("Infinity")
+ZERO = Decimal(0)
 
 
 @attrs.frozen(kw_only=True)
@@ -208,8 +209,9 @@ class OrderActor(Requests):
             self._poll_since_us = state.opened_at_us
         self._owes_poll = state.last_trade_id is not None or (state.opened_at_us is not None and not state.is_new)
         self._recover_trades(state)
+        unbooked = dict(state.unbooked)
         for order in sorted(state.orders, key=lambda order: order.intent.created_at_us):
-            self._recover_order(order)
+            self._recover_order(order, unbooked.get(order.id, ZERO))
         for row in state.taken:
             self._recover_wish(row)
         self._begin_survey(state)
@@ -244,14 +246,19 @@ class OrderActor(Requests):
             trade.close_when_held = CloseReason.MANUAL
             self._close(trade, CloseReason.MANUAL)
 
-    def _recover_order(self, order: Order) -> None:
+    def _recover_order(self, order: Order, counted_base: Decimal) -> None:
         """What was open rests, as far as we know; what was pending may or may not have left."""
         trade = self._book.trades.get(order.intent.proposal_id)
         if trade is None:
             return
         deadline_us = self.now_us + self._settings.deadline_s * MICROSECONDS
         tracked = Tracked(
-            order=order, trade=trade, phase=Phase.RESTING, deadline_us=deadline_us, heard_at_us=self.now_us
+            order=order,
+            trade=trade,
+            phase=Phase.RESTING,
+            deadline_us=deadline_us,
+            heard_at_us=self.now_us,
+            counted_base=counted_base,
         )
         if order.intent.role in PROTECTIVE:
             tracked.asked_base = ANY_VOLUME  # An amend may have been under way: the look-up will say.
@@ -263,7 +270,7 @@ class OrderActor(Requests):
             self._enter_settling(tracked)
         else:
             self._set_expiry(order)
-        if not order.is_over or (order.intent.role is OrderRole.ENTRY and trade.held_base):
+        if not order.is_over or counted_base or (order.intent.role is OrderRole.ENTRY and trade.held_base):
             self._to_reconcile.add(order.id)  # An entry's trades tell of a liquidation.
 
     def is_settled(self) -> bool:

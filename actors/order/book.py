@@ -58,6 +58,8 @@ class Tracked:
     amended_at_us: int | None = None
     """When the amend left that has not been answered yet."""
     fill_ids: set[TradeId] = attrs.field(factory=set)
+    counted_base: Decimal = Decimal(0)
+    """Of fills that were counted before the start and never booked: they will be told again."""
 
     @property
     def is_live(self) -> bool:

@@ -60,6 +60,12 @@ Route = tuple[str | None, tuple[Post, ...]]
 _lazy_logger = logger.opt(lazy=True)
 
 
+@cache
+def _in_order(kinds: frozenset[type[Message]]) -> tuple[type[Message], ...]:
+    """Return the types by name: a set has another order in every process."""
+    return tuple(sorted(kinds, key=lambda kind: kind.__name__))
+
+
 class Switchboard:
     """Carries each message to the inboxes of those who declared to hear its type."""
 
