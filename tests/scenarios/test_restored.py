@@ -431,6 +431,45 @@ def test_a_slow_exchange_only_takes_longer(world: Harness, fault: str) -> None:
     all_is_reconciled(world)
 
 
+def test_an_exchange_that_is_silent_is_not_waited_for_longer_than_a_position_may_be_bare(world: Harness) -> None:
+    trade = world.proposes(BTC, "buy", entry=99_000, stop=97_000, leverage=2)
+    world.passes(seconds=10)
+    world.exchange.answer_delay_us = 300_000_000
+    world.crashes()
+    world.price(BTC, 98_990)
+    world.passes(seconds=20)
+    assert not world.has_position(trade), "it may be an old story"
+    world.passes(seconds=20)
+    assert world.order(trade, ENTRY).status is OrderStatus.FILLED
+    stop = world.order(trade, STOP)
+    assert stop.id in {order.order_id for order in world.account().open_orders}
+    assert not world.engine.is_ready
+    world.exchange.answer_delay_us = 0
+    world.passes(minutes=10)
+    all_is_reconciled(world)
+
+
+def test_an_order_of_ours_that_the_exchange_is_silent_about_is_waited_for_and_told(world: Harness) -> None:
+    backup = world.backs_up()
+    world.proposes(BTC, "buy", stop=98_000, leverage=2)
+    world.passes(seconds=10)
+    stop = world.account().open_orders[0]
+    world.exchange.answer_delay_us = 20_000_000
+    world.restores(backup)
+    world.price(BTC, 100_000)
+    world.passes(seconds=15)
+    world.exchange.answer_delay_us = 300_000_000
+    world.passes(seconds=60)
+    (alert,) = world.events("orders_unknown")
+    assert alert.priority is EventPriority.URGENT
+    assert stop.order_id in dict(alert.details)["orders"]
+    assert not world.engine.is_ready
+    world.exchange.answer_delay_us = 0
+    world.passes(minutes=10)
+    assert [position.status for position in adopted(world)] == [PositionStatus.OPEN]
+    all_is_reconciled(world)
+
+
 @pytest.mark.parametrize("messages", range(1, 90, 4))
 def test_a_crash_during_the_adoption_loses_nothing(messages: int) -> None:
     with Harness(with_settings(cooldowns=NO_COOLDOWN)) as world:
