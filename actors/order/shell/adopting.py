@@ -339,6 +339,7 @@ class Adopting(Settling):
             leverage=proposal.leverage,
             since_us=min([proposal.at_us, *(leg.order.intent.created_at_us for leg in trade.legs.values())]),
             left_base=trade.left_base + grown_base,
+            may_grow=OrderRole.ENTRY in resting,
             resting=frozenset(resting),
         )
 
