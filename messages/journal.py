@@ -143,8 +143,8 @@ class RecoveredState:
     """Every position that is not over, and the positions of orders that are not over."""
     fill_ids: tuple[TradeId, ...] = ()
     """The trade ids already booked for those orders, and the newest of the account."""
-    last_trade_id: TradeId | None = None
-    """The newest execution of the account; the exchange can tell what came after it."""
+    last_fill_at_us: int | None = None
+    """When the newest execution of the account happened; the exchange can tell what came since then."""
     opened_at_us: int | None = None
     """When the account began: where no execution is known, what came since then is ours to know. None if unknown."""
     is_new: bool = False

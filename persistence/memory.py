@@ -137,7 +137,7 @@ class MemoryJournal:
             orders=orders,
             positions=tuple(sorted(positions, key=lambda position: (position.opened_at_us, position.id))),
             fill_ids=self._fill_ids({order.id for order in orders}),
-            last_trade_id=self._last_trade_id(),
+            last_fill_at_us=max((fill.at_us for fill in self.fills.values()), default=None),
             opened_at_us=self.opened_at_us,
             is_new=self._is_new,
             order_ids=self._newest_order_ids(),
@@ -179,10 +179,6 @@ class MemoryJournal:
     def _newest_order_ids(self) -> tuple[OrderId, ...]:
         newest = sorted(self.orders.values(), key=lambda order: (order.intent.created_at_us, order.id))
         return tuple(order.id for order in newest[-ORDERS_REMEMBERED:])
-
-    def _last_trade_id(self) -> TradeId | None:
-        newest = max(self.fills.values(), key=lambda fill: (fill.at_us, fill.trade_id), default=None)
-        return None if newest is None else TradeId(newest.trade_id.partition("#")[0])
 
     def _approved(self, proposal_ids: set[ProposalId]) -> tuple[RequestRow, ...]:
         return tuple(

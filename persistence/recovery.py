@@ -54,7 +54,7 @@ SELECT id FROM (
     SELECT id, created_at FROM orders WHERE account = $1 ORDER BY created_at DESC, id DESC LIMIT $2
 ) AS newest ORDER BY created_at, id
 """
-LAST_TRADE = "SELECT trade_id FROM fills WHERE account = $1 ORDER BY at DESC, trade_id DESC LIMIT 1"
+LAST_FILL_AT = "SELECT max(at) FROM fills WHERE account = $1"
 REQUEST_IDS = """
 SELECT id FROM (
     SELECT id, number FROM trade_requests WHERE account = $1 ORDER BY number DESC LIMIT $2
@@ -87,7 +87,7 @@ async def recover(connection: Connection, account: str) -> RecoveredState:
             orders=orders,
             positions=positions,
             fill_ids=await _fill_ids(connection, account, orders),
-            last_trade_id=await _last_trade_id(connection, account),
+            last_fill_at_us=await connection.fetchval(LAST_FILL_AT, account),
             opened_at_us=None if begun is None else begun["opened_at"],
             order_ids=await _order_ids(connection, account),
             requests=await _request_ids(connection, account),
@@ -116,12 +116,6 @@ async def _fill_ids(connection: Connection, account: str, orders: Sequence[Order
 async def _order_ids(connection: Connection, account: str) -> tuple[OrderId, ...]:
     rows = await connection.fetch(ORDER_IDS, account, ORDERS_REMEMBERED)
     return tuple(OrderId(str(row[0])) for row in rows)
-
-
-async def _last_trade_id(connection: Connection, account: str) -> TradeId | None:
-    """Return the newest execution; a part of one that was booked on several positions counts as the whole."""
-    trade_id = await connection.fetchval(LAST_TRADE, account)
-    return None if trade_id is None else TradeId(trade_id.partition("#")[0])
 
 
 async def _request_ids(connection: Connection, account: str) -> tuple[ProposalId, ...]:

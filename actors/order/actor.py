@@ -196,16 +196,24 @@ class OrderActor(Requests):
         for request_id in state.requests:
             self._remember(request_id)
         self._booked.update(dict.fromkeys(state.fill_ids))
-        self._poll_cursor = state.last_trade_id
-        if state.last_trade_id is None:
-            self._poll_since_us = state.opened_at_us
-        self._owes_poll = state.last_trade_id is not None or (state.opened_at_us is not None and not state.is_new)
+        self._poll_since_us = self._since_us(state)
+        self._owes_poll = self._poll_since_us is not None
         self._recover_trades(state)
         for order in sorted(state.orders, key=lambda order: order.intent.created_at_us):
             self._recover_order(order)
         for row in state.taken:
             self._recover_wish(row)
         self._begin_survey(state)
+
+    def _since_us(self, state: RecoveredState) -> int | None:
+        """Return from when on trades are asked for: a little before the newest known one, because records lag behind.
+
+        A later trade may have been pushed, and committed, before an earlier one was on record.
+        """
+        if state.last_fill_at_us is None:
+            return None if state.is_new else state.opened_at_us
+        self._known_until_us = state.last_fill_at_us
+        return state.last_fill_at_us - self._settings.settle_lag_s * MICROSECONDS
 
     def _recover_trades(self, state: RecoveredState) -> None:
         position_ids = {order.intent.proposal_id: order.intent.position_id for order in state.orders}

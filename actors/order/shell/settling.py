@@ -251,7 +251,8 @@ class Settling(Guarding):
         """Count an execution once, whoever tells it, and hand it to the position."""
         tracked = self._book.find(fill.order_id)
         if tracked is None or fill.is_liquidation:
-            self._book_foreign(fill, margin_only=fill.is_liquidation)
+            if fill.at_us >= self._known_until_us:
+                self._book_foreign(fill, margin_only=fill.is_liquidation)
             return
         if fill.trade_id in tracked.fill_ids or fill.trade_id in self._booked:
             return
