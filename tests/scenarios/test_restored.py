@@ -498,6 +498,17 @@ def test_a_crash_during_the_adoption_loses_nothing(messages: int) -> None:
 # Random stories ----------------------------------------------------------------------------------------------
 
 
+CALM_STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["price", "price", "price", "buy", "buy", "sell", "close", "protect", "wait"]),
+        st.integers(0, 9),
+    ),
+    min_size=5,
+    max_size=30,
+)
+"""Turns of an exchange that does nothing wrong: more comes of them."""
+
+
 @pytest.mark.parametrize("dispatcher", ["shared", "threads"])
 def test_whatever_was_forgotten_is_found_again(dispatcher: str) -> None:
     @settings(
@@ -507,16 +518,29 @@ def test_whatever_was_forgotten_is_found_again(dispatcher: str) -> None:
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate],  # Three stories in one are not made smaller in any time worth waiting for.
     )
-    @given(before=STEPS, lost=STEPS, after=STEPS, at_once=st.sampled_from([1, 4]))
+    @given(
+        before=STEPS | CALM_STEPS,
+        lost=STEPS | CALM_STEPS,
+        after=STEPS,
+        at_once=st.sampled_from([1, 4]),
+        dies_after=st.none() | st.integers(1, 200),
+    )
     def story(
-        before: list[tuple[str, int]], lost: list[tuple[str, int]], after: list[tuple[str, int]], at_once: int
+        before: list[tuple[str, int]],
+        lost: list[tuple[str, int]],
+        after: list[tuple[str, int]],
+        at_once: int,
+        dies_after: int | None,
     ) -> None:
         limits = {"positions_per_symbol_max": at_once, "positions_total_max": 8}
         with Harness(with_settings(cooldowns=NO_COOLDOWN, limits=limits), dispatcher=dispatcher) as world:
             tells(world, before)
             backup = world.backs_up()
             tells(world, lost)
-            world.restores(backup)
+            world.restores(backup, dies_after=dies_after)
+            if dies_after is not None:
+                world.passes(seconds=4)
+                world.crashes()
             leaves_in_peace(world, minutes=5)
             all_is_reconciled(world)
             tells(world, after)
