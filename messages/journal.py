@@ -143,9 +143,8 @@ class RecoveredState:
     """Every position that is not over, and the positions of orders that are not over."""
     fill_ids: tuple[TradeId, ...] = ()
     """The trade ids already booked for those orders, and the newest of the account."""
-    last_trade_id: TradeId | None = None
-    """The newest execution of the account before the oldest of those orders. The exchange can tell what came after it:
-    what is known of that once more, and what had been told before a crash and could not be booked yet."""
+    last_fill_at_us: int | None = None
+    """When the newest execution of the account happened; the exchange can tell what came since then."""
     unbooked: tuple[tuple[OrderId, Decimal], ...] = ()
     """What some of those orders count as filled beyond the fills that are booked: exits that were told before the
     entry fill they close were counted, and died with the process before they could be booked."""

@@ -141,7 +141,7 @@ class MemoryJournal:
             orders=orders,
             positions=tuple(sorted(positions, key=lambda position: (position.opened_at_us, position.id))),
             fill_ids=self._fill_ids({order.id for order in orders}),
-            last_trade_id=self._last_trade_id(min((order.intent.created_at_us for order in orders), default=None)),
+            last_fill_at_us=max((fill.at_us for fill in self.fills.values()), default=None),
             unbooked=tuple(self._unbooked(orders)),
             opened_at_us=self.opened_at_us,
             is_new=self._is_new,
@@ -193,11 +193,6 @@ class MemoryJournal:
             left_base = order.filled_base - booked.get(order.external_id or "", Decimal(0))
             if left_base > 0:
                 yield order.id, left_base
-
-    def _last_trade_id(self, before_us: int | None) -> TradeId | None:
-        fills = (fill for fill in self.fills.values() if before_us is None or fill.at_us < before_us)
-        newest = max(fills, key=lambda fill: (fill.at_us, fill.trade_id), default=None)
-        return None if newest is None else TradeId(newest.trade_id.partition("#")[0])
 
     def _approved(self, proposal_ids: set[ProposalId]) -> tuple[RequestRow, ...]:
         return tuple(

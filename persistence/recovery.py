@@ -54,10 +54,7 @@ SELECT id FROM (
     SELECT id, created_at FROM orders WHERE account = $1 ORDER BY created_at DESC, id DESC LIMIT $2
 ) AS newest ORDER BY created_at, id
 """
-LAST_TRADE = """
-SELECT trade_id FROM fills WHERE account = $1 AND ($2::timestamptz IS NULL OR at < $2)
-ORDER BY at DESC, trade_id DESC LIMIT 1
-"""
+LAST_FILL_AT = "SELECT max(at) FROM fills WHERE account = $1"
 BOOKED = """
 SELECT external_order_id, sum(volume) FROM fills
 WHERE account = $1 AND external_order_id = ANY($2::text[]) GROUP BY external_order_id
@@ -94,7 +91,7 @@ async def recover(connection: Connection, account: str) -> RecoveredState:
             orders=orders,
             positions=positions,
             fill_ids=await _fill_ids(connection, account, orders),
-            last_trade_id=await _last_trade_id(connection, account, orders),
+            last_fill_at_us=await connection.fetchval(LAST_FILL_AT, account),
             unbooked=await _unbooked(connection, account, orders),
             opened_at_us=None if begun is None else begun["opened_at"],
             order_ids=await _order_ids(connection, account),
@@ -133,13 +130,6 @@ async def _unbooked(
     booked = {row[0]: row[1] for row in rows}
     left = ((order.id, order.filled_base - booked.get(order.external_id, Decimal(0))) for order in orders)
     return tuple((order_id, left_base) for order_id, left_base in left if left_base > 0)
-
-
-async def _last_trade_id(connection: Connection, account: str, orders: Sequence[Order]) -> TradeId | None:
-    """Return the newest execution before these orders; a part that was booked on one position stands for the whole."""
-    before_us = min((order.intent.created_at_us for order in orders), default=None)
-    trade_id = await connection.fetchval(LAST_TRADE, account, before_us)
-    return None if trade_id is None else TradeId(trade_id.partition("#")[0])
 
 
 async def _request_ids(connection: Connection, account: str) -> tuple[ProposalId, ...]:

@@ -240,27 +240,16 @@ def test_rows_written_depend_on_the_units_alone(shelf: Shelf) -> None:
 # The account's executions --------------------------------------------------------------------------
 
 
-def test_a_start_asks_for_every_trade_since_the_oldest_order_that_lives(shelf: Shelf) -> None:
-    early, late = attrs.evolve(a_fill("f1", order="o1"), at_us=T0 - 9), a_fill("f2", order="o2")
-
+def test_a_start_knows_when_the_newest_trade_happened(shelf: Shelf) -> None:
     async def story(journal: Journal) -> None:
         position = a_position("t0", PositionStatus.CLOSED)
-        await journal.commit([RecordFill(fill=early, order=an_order("o1", OrderStatus.FILLED), position=position)])
-        await journal.commit([RecordFill(fill=late, order=an_order("o2", trade="t2"), position=a_position("t2"))])
-
-    state = on(shelf, story)
-    assert state.last_trade_id == "f1"
-    assert state.fill_ids == ("f1", "f2")
-
-
-def test_with_nothing_alive_a_start_asks_for_the_trades_since_the_newest(shelf: Shelf) -> None:
-    async def story(journal: Journal) -> None:
-        position = a_position("t0", PositionStatus.CLOSED)
-        for number in (1, 2):
+        for number in (2, 1):
             fill = attrs.evolve(a_fill(f"f{number}"), at_us=T0 + number)
             await journal.commit([RecordFill(fill=fill, order=an_order(status=OrderStatus.FILLED), position=position)])
 
-    assert on(shelf, story).last_trade_id == "f2"
+    state = on(shelf, story)
+    assert state.last_fill_at_us == T0 + 2
+    assert state.fill_ids == ("f1", "f2")
 
 
 def test_what_an_order_counts_and_no_fill_accounts_for_comes_back(shelf: Shelf) -> None:

@@ -127,7 +127,7 @@ def test_a_commit_whose_answer_was_lost_is_kept_once(database: Database, account
 def test_a_session_that_the_server_ends_is_taken_up_again(database: Database, account: str) -> None:
     async def story(journal: PostgresJournal, connection: Connection) -> None:
         await journal.commit([a_filled(1)])
-        await connection.fetch("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+        await connection.fetch("SELECT pg_terminate_backend(pid, 60000) FROM pg_locks WHERE locktype = 'advisory'")
         with pytest.raises(JournalUnavailableError):
             await journal.commit([a_filled(2)])
         await journal.commit([a_filled(2)])

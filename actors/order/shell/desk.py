@@ -66,6 +66,8 @@ class OrderDesk(RecoveringActor):
         self._is_poll_set = False
         self._poll_cursor: TradeId | None = None
         self._poll_since_us: int | None = None
+        self._known_until_us = 0
+        """When the newest trade happened that the journal knew: what others did before it has been reported."""
         self._owes_poll = False
         """Whether the start waits for the trades since the last one that the journal knows."""
         self._polls_until_us = 0

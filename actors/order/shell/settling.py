@@ -361,7 +361,7 @@ class Settling(Guarding):
         self._booked[fill.trade_id] = None
         if len(self._booked) > BOOKED_REMEMBERED:
             self._booked.popitem(last=False)
-        if not fill.is_liquidation:
+        if not fill.is_liquidation and fill.at_us >= self._known_until_us:
             self._report_foreign(fill)
         self._close_by_foreign(fill)
 
