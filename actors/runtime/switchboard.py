@@ -121,11 +121,6 @@ class Switchboard:
         self._taps = tuple(tap for tap in self._taps if tap != listener)  # Bound methods are equal, never identical.
 
 
-@cache
-def _in_order(kinds: frozenset[type[Message]]) -> tuple[type[Message], ...]:
-    return tuple(sorted(kinds, key=lambda kind: kind.__name__))
-
-
 class _Air(dict[type[Message], Route]):
     """Routes, and no inbox for what has none."""
 
