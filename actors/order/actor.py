@@ -203,7 +203,7 @@ class OrderActor(Requests):
         """Take up what the journal remembers, and look for every order that may live."""
         for request_id in state.requests:
             self._remember(request_id)
-        self._booked.update(dict.fromkeys(state.fill_ids))
+        self._booked.update(state.booked)
         self._poll_since_us = self._since_us(state)
         self._owes_poll = self._poll_since_us is not None
         self._recover_trades(state)

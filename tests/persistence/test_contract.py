@@ -264,6 +264,17 @@ def test_what_an_order_counts_and_no_fill_accounts_for_comes_back(shelf: Shelf) 
     assert dict(on(shelf, story).unbooked)[ahead.id] == Decimal("0.05")
 
 
+def test_of_a_trade_that_is_booked_in_parts_their_sum_comes_back(shelf: Shelf) -> None:
+    parts = (("f1", "0.03"), ("f1#0.03", "0.01"), ("f2", "0.02"))
+
+    async def story(journal: Journal) -> None:
+        for trade_id, volume in parts:
+            fill = attrs.evolve(a_fill(trade_id), volume_base=Decimal(volume))
+            await journal.commit([RecordFill(fill=fill, order=an_order(), position=a_position())])
+
+    assert on(shelf, story).booked == (("f1", Decimal("0.04")), ("f2", Decimal("0.02")))
+
+
 # Cut off in the middle ------------------------------------------------------------------------------
 
 

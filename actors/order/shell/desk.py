@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import OrderedDict, deque
 from collections.abc import Mapping
+from decimal import Decimal
 
 import attrs
 
@@ -72,7 +73,8 @@ class OrderDesk(RecoveringActor):
         """Whether the start waits for the trades since the last one that the journal knows."""
         self._polls_until_us = 0
         """Until then the records of the exchange may lack what happened before the start."""
-        self._booked: OrderedDict[TradeId, None] = OrderedDict()
+        self._booked: OrderedDict[TradeId, Decimal] = OrderedDict()
+        """How much is booked of trades that no tracked order remembers: of others, and from before the start."""
         self._unclaimed: deque[Fill] = deque()
         """What others traded and may have closed of ours: an entry that is live may have filled before."""
         self._repricing: set[ProposalId] = set()
