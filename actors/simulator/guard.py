@@ -30,6 +30,7 @@ class Guard:
         if pace.slow_read_one_in:
             self._patience_us += 5 * pace.slow_read_us
         self._bare_since_us: dict[PositionId, int] = {}
+        self._grace = Grace(self._patience_us + stage.plan.settings.execution.orders.protection_grace_s * SECOND_US)
         self._machine = stage.machine
 
     def look(self) -> None:
@@ -38,6 +39,7 @@ class Guard:
         if stage.machine is not self._machine or not stage.machine.is_ready or stage.outage.is_away:
             self._machine = stage.machine
             self._bare_since_us.clear()
+            self._grace.begin_anew()
             return
         if not stage.watch.alive:
             return
@@ -47,3 +49,26 @@ class Guard:
         for id_, since_us in self._bare_since_us.items():
             if awake_us - since_us > self._patience_us:
                 stage.watch.breaks("I4", f"position {id_} has no stop and nobody has been told")
+        self._grace.look(stage, awake_us)
+
+
+class Grace:
+    """Remembers since when each position has been bare, with a word or without: being out is better than that."""
+
+    def __init__(self, patience_us: int) -> None:
+        self._patience_us = patience_us
+        self._since_us: dict[PositionId, int] = {}
+
+    def begin_anew(self) -> None:
+        """Another engine has another grace."""
+        self._since_us.clear()
+
+    def look(self, stage: Stage, awake_us: int) -> None:
+        """Look at every open position once."""
+        for position in stage.watch.promises.unheard(stage):
+            stage.watch.breaks("I4", f"position {position.id} is bare, and the alert that names it was never sent")
+        bare = {position.id for position in unprotected(books_of(stage, alerted=False))}
+        self._since_us = {id_: self._since_us.get(id_, awake_us) for id_ in bare}
+        for id_, since_us in self._since_us.items():
+            if awake_us - since_us > self._patience_us:
+                stage.watch.breaks("I4", f"position {id_} has no stop, its grace is over, and it is not being closed")

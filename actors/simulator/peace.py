@@ -51,9 +51,15 @@ def leave_in_peace(stage: Stage) -> None:
         if calm == QUIET_LOOKS:
             break
     for reason in unrest(stage):
-        stage.watch.breaks("liveness", reason)
+        stage.watch.breaks(*_named(reason))
     for violation in differences(stage):
         stage.watch.breaks(violation.invariant, violation.text)
+
+
+def _named(reason: str) -> tuple[str, str]:
+    """Return the invariant that a reason names, and the rest of it; what names none is a matter of coming to rest."""
+    invariant, _colon, text = reason.partition(": ")
+    return (invariant, text) if invariant.startswith("I") and invariant[1:].isdigit() else ("liveness", reason)
 
 
 def unrest(stage: Stage) -> Iterable[str]:
@@ -85,6 +91,7 @@ def unrest(stage: Stage) -> Iterable[str]:
         yield f"{violation.invariant}: {violation.text}"
     for violation in _trades(stage):
         yield f"{violation.invariant}: {violation.text}"
+    yield from stage.watch.promises.unkept(stage)
 
 
 def differences(stage: Stage) -> Iterable[Violation]:
@@ -113,6 +120,9 @@ def differences(stage: Stage) -> Iterable[Violation]:
     alive = stage.watch.alive
     if risk.slots_taken != len(alive):
         yield Violation("I7", f"risk counts {risk.slots_taken} trades, alive are {sorted(alive)}")
+    text = stage.watch.promises.exposure_differs(risk)
+    if text:
+        yield Violation("I7", text)
 
 
 def _trades(stage: Stage) -> Iterable[Violation]:
