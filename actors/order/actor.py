@@ -197,7 +197,7 @@ class OrderActor(Requests):
             self._remember(request_id)
         self._booked.update(dict.fromkeys(state.fill_ids))
         self._poll_cursor = state.last_trade_id
-        self._owes_poll = state.last_trade_id is not None
+        self._owes_poll = True
         self._recover_trades(state)
         for order in sorted(state.orders, key=lambda order: order.intent.created_at_us):
             self._recover_order(order)
@@ -205,16 +205,16 @@ class OrderActor(Requests):
             self._recover_wish(row)
         for order_id in sorted(self._to_reconcile):
             tracked = self._book.find(order_id)
-            if tracked is not None:
+            if tracked is None:  # Over, and more orders are than are remembered.
+                self._to_reconcile.discard(order_id)
+            else:
                 self._look_up(tracked)
         for trade in tuple(self._book.trades.values()):
             self._align(trade)
             stop = trade.live(OrderRole.STOP)
             if stop is not None and stop.phase is Phase.SETTLING:
                 self._watch_bare(trade, "nobody knows whether the stop was placed before the start")
-        if self._owes_poll:
-            self._poll()
-        self._note_reconciled(None)
+        self._poll()
 
     def _recover_trades(self, state: RecoveredState) -> None:
         position_ids = {order.intent.proposal_id: order.intent.position_id for order in state.orders}

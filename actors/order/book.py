@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from decimal import Decimal
 from enum import Enum, auto
 
@@ -12,7 +13,7 @@ from messages.base import OrderId, PositionId, ProposalId, Symbol, TradeId
 from messages.journal import RecordOrder
 from messages.orders import ExchangeOrder, Fill, Order, OrderRole
 from messages.positions import CloseReason, Position
-from messages.trades import Side, TradeProposal
+from messages.trades import TradeProposal
 
 
 class Phase(Enum):
@@ -137,6 +138,13 @@ class Trade:
         return Decimal(0) if position is None or position.is_over else position.volume_base
 
 
+def _had_entered(trade: Trade, at_us: int) -> bool:
+    """Say whether anything had been bought or sold for it by then."""
+    entry = trade.legs.get(OrderRole.ENTRY)
+    first_us = None if entry is None else entry.order.first_fill_at_us
+    return first_us is None or first_us <= at_us
+
+
 class OrderBook:
     """Finds trades and orders by every id that a message may name. What is over is kept, up to `history_max`."""
 
@@ -160,15 +168,20 @@ class OrderBook:
         self.by_position.pop(trade.position_id, None)
         self.by_symbol.get(trade.proposal.symbol, {}).pop(trade.id, None)
 
-    def holding(self, symbol: Symbol, closed_by: Side, *, on_margin: bool) -> list[Trade]:
-        """Return the trades that hold what this side of the symbol would close, on margin or outright; oldest first."""
-        return [
-            trade
-            for trade in self.by_symbol.get(symbol, {}).values()
-            if trade.left_base > 0
-            and trade.proposal.side is not closed_by
-            and (trade.proposal.leverage > 1) is on_margin
-        ]
+    def holding(self, fill: Fill) -> list[Trade]:
+        """Return the trades that held what this trade of somebody else closes, oldest first."""
+        return [trade for trade in self._closed_by(fill) if trade.left_base > 0 and _had_entered(trade, fill.at_us)]
+
+    def may_have_entered(self, fill: Fill) -> bool:
+        """Say whether an entry may have filled before this trade of somebody else, and nobody has told us yet."""
+        entries = (trade.live(OrderRole.ENTRY) for trade in self._closed_by(fill))
+        return any(entry is not None and entry.order.intent.created_at_us <= fill.at_us for entry in entries)
+
+    def _closed_by(self, fill: Fill) -> Iterable[Trade]:
+        """Yield the trades on the other side of the symbol: on margin a trade closes what is held on margin."""
+        for trade in self.by_symbol.get(fill.symbol, {}).values():
+            if trade.proposal.side is not fill.side and (trade.proposal.leverage > 1) is fill.is_margin:
+                yield trade
 
     def is_alone(self, trade: Trade) -> bool:
         """Say whether no other trade holds anything of the symbol."""

@@ -95,14 +95,11 @@ def exit_intent(
 
 def foreign_exit(trade: Trade, fill: Fill, *, order_id: OrderId, now_us: int) -> Order:
     """Return, for our books, the order that somebody else closed the trade's position with: filled, and not ours."""
-    position = trade.position
-    if position is None:
-        raise ValueError(f"trade {trade.id} has no position to exit")
     intent = OrderIntent(
         id=order_id,
         proposal_id=trade.id,
         position_id=trade.position_id,
-        symbol=position.symbol,
+        symbol=fill.symbol,
         side=fill.side,
         role=OrderRole.EXIT,
         order_type=OrderType.MARKET,
@@ -110,8 +107,8 @@ def foreign_exit(trade: Trade, fill: Fill, *, order_id: OrderId, now_us: int) ->
         limit_price_quote=None,
         trigger_price_quote=None,
         reference_price_quote=fill.price_quote,
-        leverage=position.leverage,
-        reduce_only=position.leverage > 1,
+        leverage=trade.proposal.leverage,
+        reduce_only=trade.proposal.leverage > 1,
         time_in_force=TimeInForce.GTC,
         expires_at_us=None,
         attempt=0,

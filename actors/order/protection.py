@@ -15,7 +15,7 @@ from actors.order.book import Phase, Tracked, Trade
 from actors.order.sizing import exit_level_quote, is_dust
 from messages.market import Instrument
 from messages.orders import OrderRole
-from messages.positions import CloseReason, Position, PositionSide
+from messages.positions import CloseReason, Position, PositionSide, PositionStatus
 from messages.trades import OrderType, Side
 
 PROTECTIVE = (OrderRole.STOP, OrderRole.TARGET)
@@ -69,9 +69,21 @@ def plan(trade: Trade, instrument: Instrument, *, is_alone: bool) -> tuple[Step,
         return tuple(Withdraw(leg) for leg in trade.live_legs if not leg.is_withdrawn)
     if trade.closing is not None:
         return _closing_steps(trade, position, instrument, is_alone=is_alone)
-    if trade.is_delayed or is_dust(position.volume_base, trade.last_price_quote, instrument):
+    if is_dust(position.volume_base, trade.last_price_quote, instrument):
+        return _too_large(trade, position)
+    if trade.is_delayed:
         return ()
     return (*_stop_steps(trade, position, instrument), *_target_steps(trade, position, instrument))
+
+
+def _too_large(trade: Trade, position: Position) -> tuple[Step, ...]:
+    """What is left is too small for any order, so an order that rests for more cannot be amended to it: it goes."""
+    legs = (trade.live(role) for role in PROTECTIVE)
+    return tuple(
+        Withdraw(leg)
+        for leg in legs
+        if leg is not None and not leg.is_withdrawn and leg.order.remaining_base > position.volume_base
+    )
 
 
 def exit_side(position: Position) -> Side:
@@ -97,6 +109,8 @@ def _closing_steps(trade: Trade, position: Position, instrument: Instrument, *, 
     leaving = trade.live(OrderRole.EXIT)
     if leaving is not None and _is_outdated(leaving, position):
         return (*steps, Withdraw(leaving))
+    if position.status is not PositionStatus.CLOSING:
+        return steps  # Why it is left is recorded first: its PositionChanged comes back here.
     if leaving is None and OrderRole.EXIT not in trade.waiting:
         if is_dust(position.volume_base, trade.last_price_quote, instrument):
             return steps

@@ -82,6 +82,8 @@ class PositionActor(TypedActor):
         self._usd_equivalents = usd_equivalents
         self._portfolio = Portfolio(history_max=settings.history_max)
         self._prices: dict[Symbol, Decimal] = {}
+        self._unpriced: dict[PositionId, None] = {}
+        """Positions from before the start whose symbol has not been priced since."""
         self._watches: dict[Symbol, SymbolWatch] = {}
         self._fills: OrderedDict[TradeId, None] = OrderedDict()
         self._deadlines = Deadlines()
@@ -132,9 +134,20 @@ class PositionActor(TypedActor):
         symbol = price.symbol
         self._prices[symbol] = price.last_quote
         watch = self._watches.get(symbol)
+        if self._unpriced:
+            self._tell_first_price(symbol)
         if watch is None or (watch.floor_quote < price.low_quote and price.high_quote < watch.ceiling_quote):
             return
         self._act(watch, price.low_quote, price.high_quote, price.last_quote)
+
+    def _tell_first_price(self, symbol: Symbol) -> None:
+        """Tell what was held before the start once more, now that it can be judged: is a level passed, is it dust."""
+        for position_id in tuple(self._unpriced):
+            position = self._portfolio.open_position(position_id)
+            if position is None or position.symbol == symbol:
+                del self._unpriced[position_id]
+                if position is not None:
+                    self._tell_changed(position)
 
     def _act(self, watch: SymbolWatch, low_quote: Decimal, high_quote: Decimal, last_quote: Decimal) -> None:
         for reached in watch.act(low_quote, high_quote, last_quote):
@@ -317,6 +330,10 @@ class PositionActor(TypedActor):
             self._is_booked(trade_id)
         for position in self._portfolio.open_positions:
             self._follow(None, position)
+            if position.symbol in self._prices:
+                self._tell_changed(position)
+            else:
+                self._unpriced[position.id] = None
         for symbol, watch in self._watches.items():
             price_quote = self._prices.get(symbol)
             if price_quote is not None:  # Heard before anybody waited for it.

@@ -128,11 +128,11 @@ def differences(stage: Stage) -> Iterable[Violation]:
 def _trades(stage: Stage) -> Iterable[Violation]:
     """Every trade of ours on the exchange is booked once, to the digit.
 
-    Where somebody else has closed what we held while our own exit was under way, that exit sold other coins: so much
-    of it is nobody's, and was reported.
+    Where somebody else has traded in the symbol, an exit of ours may have taken their coins or reduced their position,
+    because ours was closed by them already: so much of it, at most, is nobody's.
     """
     booked = _booked(stage)
-    excused = _closed_by_others(stage)
+    excused = _traded_by_others(stage)
     for fill in stage.books_of_exchange.books.history.trades():
         volume_base, fee_quote = booked.get(fill.trade_id, (ZERO, ZERO))
         left_base = fill.volume_base - volume_base
@@ -150,14 +150,13 @@ def _is_ours(stage: Stage, fill: Fill) -> bool:
     return fill.order_id in stage.kept.orders and not fill.is_liquidation
 
 
-def _closed_by_others(stage: Stage) -> defaultdict[Symbol, Decimal]:
-    """Return how much of our positions trades of others have closed."""
-    booked = _booked(stage)
-    closed: defaultdict[Symbol, Decimal] = defaultdict(Decimal)
+def _traded_by_others(stage: Stage) -> defaultdict[Symbol, Decimal]:
+    """Return how much others have traded, by symbol."""
+    traded: defaultdict[Symbol, Decimal] = defaultdict(Decimal)
     for fill in stage.books_of_exchange.books.history.trades():
         if not _is_ours(stage, fill):
-            closed[fill.symbol] += booked.get(fill.trade_id, (ZERO, ZERO))[0]
-    return closed
+            traded[fill.symbol] += fill.volume_base
+    return traded
 
 
 def _booked(stage: Stage) -> Mapping[TradeId, tuple[Decimal, Decimal]]:

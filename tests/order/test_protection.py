@@ -58,6 +58,13 @@ def with_leg(role: OrderRole, trade: Trade | None = None, **changes: Any) -> Tra
     return trade
 
 
+def closing(**changes: Any) -> Trade:
+    """Return a trade on its way out, which the position knows."""
+    position = changes.pop("position", None) or a_position()
+    closing_position = attrs.evolve(position, status=PositionStatus.CLOSING)
+    return a_trade(closing=CloseReason.MANUAL, position=closing_position, **changes)
+
+
 PLACE_STOP = ("place", STOP, Decimal(1), Decimal(98_000))
 PLACE_TARGET = ("place", TARGET, Decimal(1), Decimal(104_000))
 OVER: dict[str, Any] = {"phase": Phase.OVER, "status": OrderStatus.CANCELLED}
@@ -128,7 +135,7 @@ SITUATIONS: dict[str, tuple[Callable[[], Trade], list[tuple[Any, ...]]]] = {
         [],
     ),
     "closing beside a stop of unknown outcome": (
-        lambda: with_leg(STOP, a_trade(closing=CloseReason.MANUAL), phase=Phase.SETTLING),
+        lambda: with_leg(STOP, closing(), phase=Phase.SETTLING),
         [("withdraw", STOP), ("place", EXIT, Decimal(1), None)],
     ),
     "dust": (lambda: a_trade(position=a_position(entry_base=Decimal("0.00004999"))), []),
@@ -150,21 +157,22 @@ SITUATIONS: dict[str, tuple[Callable[[], Trade], list[tuple[Any, ...]]]] = {
     "closing, the way is being cleared": (
         lambda: _evolve(with_leg(STOP, with_leg(TARGET, **OVER), is_withdrawn=True), closing=CloseReason.MANUAL), [],
     ),
+    "closing, and it is not recorded yet": (lambda: a_trade(closing=CloseReason.MANUAL), []),
     "closing, the way is clear": (
-        lambda: a_trade(closing=CloseReason.MANUAL), [("place", EXIT, Decimal(1), None)],
+        closing, [("place", EXIT, Decimal(1), None)],
     ),
     "closing, with the entry still filling": (
-        lambda: with_leg(ENTRY, a_trade(closing=CloseReason.MANUAL)),
+        lambda: with_leg(ENTRY, closing()),
         [("withdraw", ENTRY), ("place", EXIT, Decimal(1), None)],
     ),
-    "closing, an exit is live": (lambda: with_leg(EXIT, a_trade(closing=CloseReason.MANUAL)), []),
-    "closing, the exit waits for its retry": (lambda: a_trade(closing=CloseReason.MANUAL, waiting={EXIT}), []),
+    "closing, an exit is live": (lambda: with_leg(EXIT, closing()), []),
+    "closing, the exit waits for its retry": (lambda: closing(waiting={EXIT}), []),
     "closing dust": (
-        lambda: a_trade(closing=CloseReason.MANUAL, position=a_position(entry_base=Decimal("0.00004"))), [],
+        lambda: closing(position=a_position(entry_base=Decimal("0.00004"))), [],
     ),
     "closing on spot beside a stop of unknown outcome": (
         lambda: with_leg(
-            STOP, a_trade(closing=CloseReason.MANUAL, position=a_position(leverage=1)), phase=Phase.SETTLING
+            STOP, closing(position=a_position(leverage=1)), phase=Phase.SETTLING
         ),
         [("withdraw", STOP)],
     ),
@@ -185,7 +193,7 @@ def test_what_is_missing_is_named(name: str) -> None:
 
 
 def test_reduce_only_guards_the_sum_so_a_stop_of_unknown_outcome_is_waited_for_beside_another_trade() -> None:
-    trade = with_leg(STOP, a_trade(closing=CloseReason.MANUAL), phase=Phase.SETTLING)
+    trade = with_leg(STOP, closing(), phase=Phase.SETTLING)
     assert planned(trade, is_alone=False) == [("withdraw", STOP)]
 
 
@@ -208,6 +216,8 @@ def takes(trade: Trade, steps: tuple[Step, ...]) -> None:
                 step.tracked.phase = Phase.OVER
             case CloseNow():
                 trade.closing = step.reason
+    if trade.closing is not None and trade.position is not None and not trade.position.is_over:
+        trade.position = attrs.evolve(trade.position, status=PositionStatus.CLOSING)
 
 
 PHASES = st.sampled_from(list(Phase))

@@ -29,6 +29,7 @@ from messages.journal import (
 )
 from messages.lifecycle import OrdersReconciled
 from messages.market import Instrument
+from messages.orders import Fill
 from messages.permits import CallKind, CallPriority, RequestPermit
 from messages.trades import (
     ChangeProtection,
@@ -63,8 +64,10 @@ class OrderDesk(RecoveringActor):
         self._is_poll_set = False
         self._poll_cursor: TradeId | None = None
         self._owes_poll = False
-        """Whether the start waits for the trades since the last one that the journal knows."""
+        """Whether the start waits for the trades since the last one that the journal knows, or for where they begin."""
         self._booked: OrderedDict[TradeId, None] = OrderedDict()
+        self._unclaimed: deque[Fill] = deque()
+        """What others traded and may have closed of ours: an entry that is live may have filled before."""
         self._repricing: set[ProposalId] = set()
         self._changes: dict[ProposalId, deque[ChangeProtection]] = {}
 
@@ -132,7 +135,7 @@ class OrderDesk(RecoveringActor):
         self.emit(RecordAlert(events=(event,)), trade.id)
 
     def _set_poll(self) -> None:
-        if not self._is_poll_set and (self._book.live or self._owes_poll):
+        if not self._is_poll_set and (self._book.trades or self._owes_poll):
             self._is_poll_set = True
             self.after(self._settings.poll_s * MICROSECONDS, PollDue(), NO_TRADE)
 

@@ -194,7 +194,7 @@ class Sending(OrderDesk):
 
     def _poll(self) -> None:
         self._is_poll_set = False
-        if not self._book.live and not self._owes_poll:
+        if not self._book.trades and not self._owes_poll:
             return
         deadline_us = self.now_us + self._settings.poll_s * MICROSECONDS
         self.emit(
@@ -202,9 +202,9 @@ class Sending(OrderDesk):
         )
 
     def _send_poll(self) -> None:
+        """Ask for our orders, and for every trade since: what others do to our positions is told by nobody else."""
         ids = tuple(id_ for id_, tracked in self._book.live.items() if tracked.phase is Phase.RESTING)
-        if ids or self._owes_poll:
-            self.emit(PollOrders(order_ids=ids, after_trade=self._poll_cursor))
+        self.emit(PollOrders(order_ids=ids, after_trade=self._poll_cursor))
         self._set_poll()
 
     def _go_on_without_journal(self) -> None:

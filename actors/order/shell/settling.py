@@ -5,6 +5,7 @@ Silence may hide a live order: it is looked for, never sent again. A fill counts
 
 from __future__ import annotations
 
+from collections import deque
 from decimal import Decimal
 
 import attrs
@@ -16,7 +17,7 @@ from actors.order.lifecycle import Happening, advance, amended, apply_fill, comp
 from actors.order.shell.guarding import Guarding
 from actors.order.timers import AmendOverdue, ExpiryDue, LookUpOverdue
 from actors.runtime.clock import MICROSECONDS
-from messages.base import NO_TRADE, ExternalOrderId, OrderId, TradeId
+from messages.base import NO_TRADE, ExternalOrderId, OrderId, Symbol, TradeId
 from messages.journal import (
     RecordAlert,
 )
@@ -48,6 +49,7 @@ ENDING_HAPPENING = {
 }
 BOOKED_REMEMBERED = 10_000
 """Executions in memory that no tracked order remembers: those of others, and those from before the start."""
+UNCLAIMED_MAX = 1_000
 ZERO = Decimal(0)
 
 
@@ -135,7 +137,9 @@ class Settling(Guarding):
     def _look_up_overdue(self, message: LookUpOverdue) -> None:
         """A question that is not answered is asked again."""
         tracked = self._book.find(message.order_id)
-        if tracked is not None and tracked.looked_up_at_us == message.sent_at_us:
+        if tracked is None:  # Over, and forgotten since it was asked about.
+            self._note_reconciled(message.order_id)
+        elif tracked.looked_up_at_us == message.sent_at_us:
             self._look_up(tracked)
 
     def _ended(self, message: OrderEnded) -> None:
@@ -246,6 +250,8 @@ class Settling(Guarding):
     def _retire(self, tracked: Tracked) -> None:
         self._book.retire(tracked)
         self._catch_up(tracked.trade)
+        if self._unclaimed:
+            self._claim(tracked.order.intent.symbol)
         self._note_reconciled(tracked.order.id)
 
     def _not_found(self, message: OrderNotFound) -> None:
@@ -299,6 +305,8 @@ class Settling(Guarding):
             trade.entered_base += fill.volume_base
             self._apply(trade, order, fill)
             self._catch_up(trade)
+            if self._unclaimed:
+                self._claim(fill.symbol)
             return
         trade.failures.pop(order.intent.role, None)
         rest = self._close_with(trade, order, fill)
@@ -311,15 +319,12 @@ class Settling(Guarding):
 
     def _close_with(self, trade: Trade, order: Order, fill: Fill) -> Fill | None:
         """Close with the fill what the trade holds; return what is left of the fill, None when nothing is."""
-        own_base = min(fill.volume_base, trade.left_base)
-        trade.exited_base += own_base
-        if own_base == fill.volume_base:
-            self._apply(trade, order, fill)
-            return None
-        if not own_base:
+        if not trade.left_base:
             return fill
-        self._apply(trade, order, part_of(fill, own_base, number=0))
-        return part_of(fill, fill.volume_base - own_base, number=1)
+        part, rest = split(fill, trade.left_base)
+        trade.exited_base += part.volume_base
+        self._apply(trade, order, part)
+        return rest
 
     def _catch_up(self, trade: Trade) -> None:
         """Book the exits that were ahead; when the entry can fill no further, they were other positions' exits."""
@@ -347,32 +352,45 @@ class Settling(Guarding):
         )
 
     def _book_foreign(self, fill: Fill) -> None:
-        """An execution of no order of ours closes what we hold, oldest first: by hand, or by liquidation.
-
-        On margin it closes what is held on margin; what was bought outright is sold outright.
-        """
+        """Book an execution of no order of ours, once: by hand, by liquidation, or what an exit took from others."""
         if fill.trade_id in self._booked:
             return
         self._booked[fill.trade_id] = None
         if len(self._booked) > BOOKED_REMEMBERED:
             self._booked.popitem(last=False)
-        left_base = fill.volume_base
-        for number, trade in enumerate(self._book.holding(fill.symbol, fill.side, on_margin=fill.is_margin)):
-            volume_base = min(left_base, trade.left_base)
-            if trade.position is None or not volume_base:
-                continue
-            part = part_of(fill, volume_base, number=number)
-            order = foreign_exit(trade, part, order_id=OrderId(self.ports.new_id()), now_us=self.now_us)
-            trade.exited_base += volume_base
-            left_base -= volume_base
-            self._apply(trade, order, attrs.evolve(part, order_id=order.id))
-        if not fill.is_liquidation or left_base:
-            self._report_foreign(fill, left_base)
+        if not fill.is_liquidation:
+            self._report_foreign(fill)
+        self._close_by_foreign(fill)
 
-    def _report_foreign(self, fill: Fill, left_base: Decimal) -> None:
+    def _close_by_foreign(self, fill: Fill) -> None:
+        """Let it close what we held then, oldest first. The rest waits while an entry may have filled before it."""
+        rest: Fill | None = fill
+        for trade in self._book.holding(fill):
+            if rest is None:
+                break
+            part, rest = split(rest, trade.left_base)
+            order = foreign_exit(trade, part, order_id=OrderId(self.ports.new_id()), now_us=self.now_us)
+            trade.exited_base += part.volume_base
+            self._apply(trade, order, attrs.evolve(part, order_id=order.id))
+        if rest is None:
+            return
+        if self._book.may_have_entered(rest):
+            self._unclaimed.append(rest)
+        elif rest.is_liquidation:
+            self._report_foreign(rest)
+
+    def _claim(self, symbol: Symbol) -> None:
+        """Look again at what others traded in this symbol: an entry of ours has filled, or cannot any more."""
+        waiting, self._unclaimed = self._unclaimed, deque(maxlen=UNCLAIMED_MAX)
+        for fill in waiting:
+            if fill.symbol == symbol:
+                self._close_by_foreign(fill)
+            else:
+                self._unclaimed.append(fill)
+
+    def _report_foreign(self, fill: Fill) -> None:
         details = {"trade_id": fill.trade_id, "symbol": fill.symbol, "volume": f"{fill.volume_base:f}"}
-        event = outbox.alert("unknown_execution", None, self.now_us, **details, unaccounted=f"{left_base:f}")
-        self.emit(RecordAlert(events=(event,)), NO_TRADE)
+        self.emit(RecordAlert(events=(outbox.alert("unknown_execution", None, self.now_us, **details),)), NO_TRADE)
 
     def _compare(self, message: OrdersPolled) -> None:
         """Take from the poll what the push has not told: fills first, then states."""
@@ -408,9 +426,13 @@ class Settling(Guarding):
                 self._look_up(tracked)
 
 
-def part_of(fill: Fill, volume_base: Decimal, *, number: int) -> Fill:
-    """Return a part of an execution that is booked on several positions. The first part keeps its id and the fee."""
-    if number == 0:
-        return attrs.evolve(fill, volume_base=volume_base)
-    trade_id = TradeId(f"{fill.trade_id}#{number}")
-    return attrs.evolve(fill, volume_base=volume_base, trade_id=trade_id, fee_quote=ZERO)
+def split(fill: Fill, own_base: Decimal) -> tuple[Fill, Fill | None]:
+    """Return the part of an execution that one position takes, and the rest, None when nothing is left.
+
+    The part keeps id and fee; the rest is a trade of its own in our books, named after it.
+    """
+    if fill.volume_base <= own_base:
+        return fill, None
+    rest_id = TradeId(f"{fill.trade_id}#1")
+    rest = attrs.evolve(fill, volume_base=fill.volume_base - own_base, trade_id=rest_id, fee_quote=ZERO)
+    return attrs.evolve(fill, volume_base=own_base), rest
