@@ -77,9 +77,8 @@ def unrest(stage: Stage) -> Iterable[str]:
     if tokens.waiting:
         yield f"{tokens.waiting} permits are never granted"
     orders: OrderSummary = actors["order"].describe()
-    for order in orders.live:
-        if order.status is OrderStatus.PENDING:
-            yield f"order {order.id} ({order.intent.role.value}) stays PENDING"
+    for order in (order for order in orders.live if order.status is OrderStatus.PENDING):
+        yield f"order {order.id} ({order.intent.role.value}) stays PENDING"
     if not actors["order"].is_settled():
         yield "orders are still on their way"
     book: BookSummary = actors["position"].describe()
@@ -87,9 +86,7 @@ def unrest(stage: Stage) -> Iterable[str]:
         instrument = stage.plan.settings.execution.instruments[position.symbol]
         if position.status is PositionStatus.CLOSING and not may_be_dust(position, position.volume_base, instrument):
             yield f"position {position.id} stays CLOSING"
-    for violation in audit(books_of(stage, alerted=False)):
-        yield f"{violation.invariant}: {violation.text}"
-    for violation in _trades(stage):
+    for violation in (*audit(books_of(stage, alerted=False)), *_trades(stage)):
         yield f"{violation.invariant}: {violation.text}"
     yield from stage.watch.promises.unkept(stage)
 

@@ -27,8 +27,8 @@ from messages.journal import JournalLoaded, RecordAlert
 from messages.lifecycle import StartEngine
 from messages.market import Instrument
 from messages.orders import AmendOrder, OrderIntent, OrderRole, PlaceOrder
-from messages.positions import Position, PositionChanged, PositionStatus
-from messages.trades import ChangeProtection, ExecuteTrade, Side, TradeApproved
+from messages.positions import Position, PositionChanged, PositionSide, PositionStatus
+from messages.trades import ChangeProtection, ExecuteTrade, Side, TradeApproved, TradeEnded
 from persistence.memory import MemoryJournal
 
 if TYPE_CHECKING:
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 ZERO, ONE_HUNDRED = Decimal(0), Decimal(100)
 LATE_US = 60 * SECOND_US
 """What is due may be so late: timers oversleep, and a permit has to be waited for."""
+
+
+Holding = tuple[Symbol, bool, Side]
+"""What was bought or sold, on margin or outright."""
 
 
 class Judge(Protocol):
@@ -93,11 +97,15 @@ class Promises:
         self._alarmed: set[ProposalId | None] = set()
         """Trades of which a person has heard from the engine that runs now."""
         self._reserved: dict[ProposalId, Decimal] = {}
+        self._ended: set[ProposalId] = set()
+        self._was_revived = False
+        """Whether the engine that runs now has reserved anew for a trade that it had released."""
         self.checks: Mapping[type[Message], Callable[[Any], None]] = {
             StartEngine: self._starting,
             JournalLoaded: self._recovering,
             ExecuteTrade: self._taking,
             TradeApproved: self._approving,
+            TradeEnded: self._ending,
             ChangeProtection: self._asking,
             PositionChanged: self._telling,
             RecordAlert: self._alarming,
@@ -113,6 +121,8 @@ class Promises:
         self._alarmed.clear()
 
     def _recovering(self, _message: JournalLoaded) -> None:
+        self._ended.clear()
+        self._was_revived = False
         for position in self._kept.positions.values():
             self._told[position.id].note(position.stop_loss_quote, position.take_profit_quote)
 
@@ -124,11 +134,22 @@ class Promises:
         self._asked[proposal.id].note(proposal.stop_loss_quote, proposal.take_profit_quote)
         self._reserved[proposal.id] = message.exposure_usd
 
+    def _ending(self, message: TradeEnded) -> None:
+        """What risk gives back cannot be filled any more."""
+        self._ended.add(message.trade_id)
+        resting = () if self._judge.books is None else self._judge.books.history.open.values()
+        for order in resting:
+            intent = self._sent.get(order.order_id)
+            if intent is not None and intent.role is OrderRole.ENTRY and intent.proposal_id == message.trade_id:
+                self._judge.breaks("I7", f"trade {message.trade_id} is released although entry {intent.id} still rests")
+
     def _asking(self, message: ChangeProtection) -> None:
         self._asked[message.target_id].note(message.stop_loss_quote, message.take_profit_quote)
 
     def _telling(self, message: PositionChanged) -> None:
         position = message.position
+        if not position.is_over and position.proposal_id in self._ended:
+            self._was_revived = True
         self._told[position.id].note(position.stop_loss_quote, position.take_profit_quote)
 
     def _alarming(self, message: RecordAlert) -> None:
@@ -229,14 +250,25 @@ class Promises:
                 yield f"proposal {id_} was handed in and is never answered"
         orders: OrderSummary = stage.machine.actors["order"].describe()  # type: ignore[assignment]
         book: BookSummary = stage.machine.actors["position"].describe()  # type: ignore[assignment]
-        closed, withdrawn = self._taken("close"), self._taken("close") | self._taken("cancel")
+        yield from self._held_on(book, stage)
+        yield from self._resting_on(orders, stage)
+        yield from self._taken_by_others(book, stage)
+        yield from self._misplaced({position.id: position for position in book.positions}, orders, stage)
+
+    def _held_on(self, book: BookSummary, stage: Stage) -> Iterable[str]:
+        """A position ends when its strategy has said so, or when its time is over."""
+        closed, limit_s = self._taken("close"), self._settings.execution.positions.holding_max_s
         for position in book.positions:
             if position.status is not PositionStatus.OPEN or self._is_dust(position):
                 continue
             if position.proposal_id in closed:
                 yield f"I9: the close of {position.proposal_id} was taken, and position {position.id} stays open"
-            if self._is_overdue(position.opened_at_us, self._settings.execution.positions.holding_max_s, stage):
+            if self._is_overdue(position.opened_at_us, limit_s, stage):
                 yield f"position {position.id} is held for longer than it may be"
+
+    def _resting_on(self, orders: OrderSummary, stage: Stage) -> Iterable[str]:
+        """So does an entry."""
+        withdrawn = self._taken("close") | self._taken("cancel")
         for order in orders.live:
             if order.intent.role is not OrderRole.ENTRY:
                 continue
@@ -244,7 +276,25 @@ class Promises:
                 yield f"I9: the entry of {order.intent.proposal_id} was cancelled, and order {order.id} stays"
             if self._is_overdue(order.intent.created_at_us, self._settings.execution.orders.expiry_s, stage):
                 yield f"entry {order.id} rests for longer than it may"
-        yield from self._misplaced({position.id: position for position in book.positions}, orders, stage)
+
+    def _taken_by_others(self, book: BookSummary, stage: Stage) -> Iterable[str]:
+        """We hold no more than the exchange's trades have left of it, one after the other, whoever's they are."""
+        left: defaultdict[Holding, Decimal] = defaultdict(Decimal)
+        for fill in stage.books_of_exchange.books.history.trades():
+            order = self._kept.orders.get(fill.order_id)
+            if order is not None and order.intent.role is OrderRole.ENTRY and not fill.is_liquidation:
+                left[fill.symbol, fill.is_margin, fill.side] += fill.volume_base
+            else:
+                closed = fill.symbol, fill.is_margin, fill.side.opposite
+                left[closed] = max(ZERO, left[closed] - fill.volume_base)
+        held: defaultdict[Holding, Decimal] = defaultdict(Decimal)
+        for position in book.positions:
+            side = Side.BUY if position.side is PositionSide.LONG else Side.SELL
+            held[position.symbol, position.leverage > 1, side] += position.volume_base
+        for holding, held_base in held.items():
+            if held_base > left[holding]:
+                symbol, _is_margin, side = holding
+                yield f"I6: of {symbol} we hold {held_base} ({side.value}), trades have left {left[holding]} of it"
 
     def _misplaced(self, held: Mapping[PositionId, Position], orders: OrderSummary, stage: Stage) -> Iterable[str]:
         """What rests on the exchange stands where the position has its level."""
@@ -273,10 +323,6 @@ class Promises:
         if risk.exposure_usd == expected_usd or (alive and self._was_revived):
             return ""
         return f"risk counts an exposure of {risk.exposure_usd}, approved and alive are {expected_usd}"
-
-    @property
-    def _was_revived(self) -> bool:
-        return any("reopened" in position.notes for position in self._kept.positions.values())
 
     def _taken(self, kind: str) -> set[ProposalId]:
         rows = self._kept.requests.values()

@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 
 from actors.runtime.simulation.pace import MILLISECOND_US, SECOND_US, drawn_pace
-from actors.simulator.faults import STRIKES
+from actors.simulator.faults import SITUATIONAL, STRIKES
 from actors.simulator.plan import (
     Cancel,
     Close,
@@ -31,6 +31,7 @@ from actors.simulator.plan import (
     Step,
     Strike,
 )
+from actors.simulator.situations import with_situations
 from config.loader import load_settings
 from config.settings import CooldownSettings, LimitSettings, Settings
 from messages.base import Currency, Symbol
@@ -60,7 +61,8 @@ def plan_of(seed: int, minutes: int) -> Plan:
     chance = Random(seed)  # noqa: S311 - A story, no secret.
     settings = _settings(chance)
     pace = drawn_pace(chance)
-    return Plan(seed=seed, settings=settings, pace=pace, steps=tuple(_steps(chance, minutes * MINUTE_US)))
+    steps = with_situations(chance, _steps(chance, minutes * MINUTE_US))
+    return Plan(seed=seed, settings=settings, pace=pace, steps=steps)
 
 
 def _steps(chance: Random, length_us: int) -> Sequence[Step]:
@@ -145,7 +147,7 @@ def _strike(chance: Random) -> Step:
 
 @cache
 def _fault_names() -> tuple[str, ...]:
-    return tuple(STRIKES)
+    return tuple(name for name in STRIKES if name not in SITUATIONAL)
 
 
 def _heal(_chance: Random) -> Step:
