@@ -75,6 +75,7 @@ class Harness:
         self._names = seeded_ids("harness")
         self._runner = asyncio.Runner()
         self._engine: Engine | None = None
+        self._dies_after: int | None = None
 
     def __enter__(self) -> Self:
         """Start the engine and wait until it takes proposals."""
@@ -103,7 +104,7 @@ class Harness:
 
     async def _start(self) -> None:
         execution = self.settings.execution
-        balances = await self.journal.open_account(execution.paper.balances)
+        balances = await self.journal.open_account(execution.paper.balances, self._clock.now_us())
         world = World(
             settings=self.settings,
             clock=self._clock,
@@ -117,6 +118,8 @@ class Harness:
         )
         self._engine = Engine(world)
         self._engine.switchboard.tap(self.heard.append)
+        if self._dies_after is not None:
+            self.dies_after(self._dies_after)
         self._engine.start()
         await self._quiet()
 
@@ -247,6 +250,20 @@ class Harness:
             await self._start()
 
         self._do(die)
+
+    def backs_up(self) -> MemoryJournal:
+        """Return a copy of the journal as it is now. The exchange has no part in it."""
+        return self.journal.copy()
+
+    def restores(self, backup: MemoryJournal, *, dies_after: int | None = None) -> None:
+        """The process ends and starts again on a journal of the past, beside the exchange of the present.
+
+        With `dies_after` it dies again once so many messages have passed.
+        """
+        self.journal = backup.copy()
+        self._dies_after = dies_after
+        self.crashes()
+        self._dies_after = None
 
     def dies_after(self, messages: int) -> None:
         """Let the process die once so many more messages have passed: nobody handles another one."""

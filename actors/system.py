@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import attrs
@@ -96,6 +97,13 @@ def parts(world: World, engine: Machine) -> tuple[Part, ...]:
     )
 
 
+@cache
+def _check(actor_classes: tuple[type[TypedActor], ...]) -> None:
+    """Raise WiringError unless what these actors declare fits together; once for each set of them."""
+    declarations = [Declaration(actor.role, actor.accepts, actor.emits) for actor in actor_classes]
+    check_wiring(declarations, SPOKEN_OUTSIDE)
+
+
 class Machine:
     """The actors, introduced to each other. Whoever runs them brings the dispatcher and the timers.
 
@@ -123,10 +131,7 @@ class Machine:
     def start(self) -> None:
         """Make every actor, introduce them to each other, and tell the supervisor to begin."""
         machine = parts(self._world, self)
-        check_wiring(
-            [Declaration(part.actor_class.role, part.actor_class.accepts, part.actor_class.emits) for part in machine],
-            SPOKEN_OUTSIDE,
-        )
+        _check(tuple(part.actor_class for part in machine))
         for part in machine:
             self._make(part)
         self._connect()

@@ -49,6 +49,11 @@ def _budgets(execution: ExecutionSettings) -> Iterator[str]:
     journal = execution.journal
     if journal.waiting_max < journal.group_max:
         yield f"journal.waiting_max is {journal.waiting_max}, below journal.group_max ({journal.group_max})"
+    if journal.commit_timeout_s * 1_000 < journal.commit_slow_ms:
+        yield (
+            f"journal.commit_timeout_s is {journal.commit_timeout_s}, "
+            f"below journal.commit_slow_ms ({journal.commit_slow_ms})"
+        )
 
 
 def _money(execution: ExecutionSettings) -> Iterator[str]:

@@ -130,6 +130,12 @@ class JournalSettings:
 
     group_max: int = attrs.field(default=512, validator=POSITIVE)
     retry_ms: int = attrs.field(default=1_000, validator=POSITIVE)
+    commit_slow_ms: int = attrs.field(default=2_000, validator=POSITIVE)
+    """A commit without an answer for so long counts as an outage: entries wait, protection and exits do not."""
+    commit_timeout_s: int = attrs.field(default=30, validator=POSITIVE)
+    """A server that says nothing for so long is treated as lost, and connected to anew."""
+    account_wait_s: int = attrs.field(default=0, validator=NOT_NEGATIVE)
+    """How long a start waits for another engine to give up the account, besides the moment a killed one needs."""
     waiting_max: int = attrs.field(default=100_000, validator=POSITIVE)
     """Units that may wait while the database is away; one more stops the engine, nothing is dropped."""
     retention_months: int = attrs.field(default=24, validator=POSITIVE)

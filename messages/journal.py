@@ -13,6 +13,9 @@ from messages.orders import Fill, Order
 from messages.positions import Position, PositionMark
 from messages.risk import RiskState
 
+ADOPTED = "adopted"
+"""The kind of a request that nobody handed in: a trade made of orders of ours that the journal had forgotten."""
+
 
 @attrs.frozen(kw_only=True)
 class RequestRow:
@@ -20,7 +23,7 @@ class RequestRow:
 
     id: ProposalId
     kind: str
-    """trade, cancel, close or unreadable."""
+    """trade, cancel, close, unreadable or adopted."""
     at_us: int
     symbol: str
     body: str
@@ -139,9 +142,19 @@ class RecoveredState:
     positions: tuple[Position, ...] = ()
     """Every position that is not over, and the positions of orders that are not over."""
     fill_ids: tuple[TradeId, ...] = ()
-    """The trade ids already booked for those orders."""
+    """The trade ids already booked for those orders, and the newest of the account."""
     last_trade_id: TradeId | None = None
-    """The newest execution of the account; the exchange can tell what came after it."""
+    """The newest execution of the account before the oldest of those orders. The exchange can tell what came after it:
+    what is known of that once more, and what had been told before a crash and could not be booked yet."""
+    unbooked: tuple[tuple[OrderId, Decimal], ...] = ()
+    """What some of those orders count as filled beyond the fills that are booked: exits that were told before the
+    entry fill they close were counted, and died with the process before they could be booked."""
+    opened_at_us: int | None = None
+    """When the account began: where no execution is known, what came since then is ours to know. None if unknown."""
+    is_new: bool = False
+    """Whether the account begins with this start: nothing of it can have been forgotten."""
+    order_ids: tuple[OrderId, ...] = ()
+    """The newest orders of the account, over or not: the journal has not forgotten those."""
     requests: tuple[ProposalId, ...] = ()
     """The newest requests, newest last: the same id again is the same intent."""
     approved: tuple[RequestRow, ...] = ()

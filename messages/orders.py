@@ -136,8 +136,21 @@ class Fill:
 
 
 @attrs.frozen(kw_only=True)
+class OrderTerms:
+    """What an order was placed as: enough to take up one that the journal has forgotten."""
+
+    side: Side
+    order_type: OrderType
+    limit_price_quote: Decimal | None
+    leverage: int
+    """1 is cash spot, 2 and more is margin."""
+    reduce_only: bool
+    opened_at_us: int
+
+
+@attrs.frozen(kw_only=True)
 class ExchangeOrder:
-    """What the exchange says of one order."""
+    """What the exchange says of one order. `order_id` is our id of it, or the exchange's own where it has none."""
 
     order_id: OrderId
     external_id: ExternalOrderId
@@ -147,6 +160,8 @@ class ExchangeOrder:
     filled_base: Decimal
     trigger_price_quote: Decimal | None
     reason: str = ""
+    terms: OrderTerms | None = None
+    """None from an exchange that does not say."""
 
 
 # Wishes to the exchange ---------------------------------------------------------------------------
@@ -200,12 +215,13 @@ class LookUpOrder(Query):
 class PollOrders(Query):
     """What became of these orders, and which trades happened after `after_trade`? OrdersPolled answers.
 
-    `after_trade` is the newest trade we know, or the `cursor` of the last answer; None for all trades of the orders
-    asked about, and no others.
+    `after_trade` is the newest trade we know, or the `cursor` of the last answer. Without one, trades are told from the
+    instant `since_us` on; without either, all trades of the orders asked about are told, and no others.
     """
 
     order_ids: tuple[OrderId, ...]
     after_trade: TradeId | None
+    since_us: int | None = None
 
 
 # Facts from the exchange --------------------------------------------------------------------------

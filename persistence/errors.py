@@ -13,3 +13,15 @@ class SchemaError(Exception):
 
 class AccountHeldError(Exception):
     """Another engine owns this account."""
+
+
+class BackupRefusedError(Exception):
+    """What was asked for would lose something, or the file is not what it should be: nothing has been touched."""
+
+
+class BackupFailedError(Exception):
+    """The database's programs did not do it. Nothing has been changed: neither the database nor the file."""
+
+
+class AccountMovedError(Exception):
+    """Another engine has written to this account while we were cut off: what we remember is no longer true."""

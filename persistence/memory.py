@@ -32,6 +32,8 @@ from messages.risk import RiskState
 from persistence.rows import target_as_json
 
 REQUESTS_REMEMBERED = 10_000
+FILLS_REMEMBERED = 5_000
+ORDERS_REMEMBERED = 10_000
 UNITS = frozenset(get_args(RecordUnit))
 EXACT = Context(prec=1_000)
 """Sums as NUMERIC makes them: without rounding."""
@@ -49,6 +51,8 @@ class MemoryJournal:
         self.snapshots: list[Snapshot] = []
         self.risk = RiskState()
         self.initial_balances: dict[Currency, Decimal] | None = None
+        self.opened_at_us: int | None = None
+        self._is_new = False
         self.commits = 0
         self.rows_written = 0
         self.note: Callable[[RecordUnit], None] | None = None
@@ -119,6 +123,13 @@ class MemoryJournal:
             self.events.append(NumberedEvent(sequence=sequence, event=event))
         self.rows_written += len(events)
 
+    def copy(self) -> MemoryJournal:
+        """Return a journal with what this one knows now: a backup."""
+        other = MemoryJournal()
+        for name, value in vars(self).items():
+            setattr(other, name, value.copy() if isinstance(value, dict | list) else value)
+        return other
+
     # Reading --------------------------------------------------------------------------------------
 
     async def load(self) -> RecoveredState:
@@ -130,7 +141,11 @@ class MemoryJournal:
             orders=orders,
             positions=tuple(sorted(positions, key=lambda position: (position.opened_at_us, position.id))),
             fill_ids=self._fill_ids({order.id for order in orders}),
-            last_trade_id=self._last_trade_id(),
+            last_trade_id=self._last_trade_id(min((order.intent.created_at_us for order in orders), default=None)),
+            unbooked=tuple(self._unbooked(orders)),
+            opened_at_us=self.opened_at_us,
+            is_new=self._is_new,
+            order_ids=self._newest_order_ids(),
             requests=tuple(self.requests)[-REQUESTS_REMEMBERED:],
             approved=self._approved({order.intent.proposal_id for order in orders}),
             taken=self._taken({order.intent.proposal_id for order in orders}),
@@ -139,10 +154,15 @@ class MemoryJournal:
             initial_balances=tuple(sorted((self.initial_balances or {}).items())),
         )
 
-    async def open_account(self, balances: Mapping[Currency, Decimal]) -> Mapping[Currency, Decimal]:
-        """Remember the balances the account began with; on a later start return those remembered then."""
+    async def open_account(
+        self, balances: Mapping[Currency, Decimal], at_us: int | None = None
+    ) -> Mapping[Currency, Decimal]:
+        """Remember with what and when the account began; on a later start return the balances remembered then."""
+        self._is_new = self.initial_balances is None
         if self.initial_balances is None:
             self.initial_balances = dict(balances)
+        if self.opened_at_us is None:
+            self.opened_at_us = at_us
         return dict(self.initial_balances)
 
     async def known_requests(self, ids: Iterable[ProposalId]) -> frozenset[ProposalId]:
@@ -156,11 +176,27 @@ class MemoryJournal:
         return tuple(sorted(wanted, key=lambda order: (order.intent.created_at_us, order.id)))
 
     def _fill_ids(self, order_ids: set[OrderId]) -> tuple[TradeId, ...]:
-        wanted = [fill for fill in self.fills.values() if fill.order_id in order_ids]
-        return tuple(fill.trade_id for fill in sorted(wanted, key=lambda fill: (fill.at_us, fill.trade_id)))
+        in_order = sorted(self.fills.values(), key=lambda fill: (fill.at_us, fill.trade_id))
+        newest = in_order[-FILLS_REMEMBERED:]
+        older = [fill for fill in in_order[:-FILLS_REMEMBERED] if fill.order_id in order_ids]
+        return tuple(fill.trade_id for fill in (*older, *newest))
 
-    def _last_trade_id(self) -> TradeId | None:
-        newest = max(self.fills.values(), key=lambda fill: (fill.at_us, fill.trade_id), default=None)
+    def _newest_order_ids(self) -> tuple[OrderId, ...]:
+        newest = sorted(self.orders.values(), key=lambda order: (order.intent.created_at_us, order.id))
+        return tuple(order.id for order in newest[-ORDERS_REMEMBERED:])
+
+    def _unbooked(self, orders: Sequence[Order]) -> Iterable[tuple[OrderId, Decimal]]:
+        booked: dict[str, Decimal] = {}
+        for fill in self.fills.values():
+            booked[fill.external_order_id] = booked.get(fill.external_order_id, Decimal(0)) + fill.volume_base
+        for order in orders:
+            left_base = order.filled_base - booked.get(order.external_id or "", Decimal(0))
+            if left_base > 0:
+                yield order.id, left_base
+
+    def _last_trade_id(self, before_us: int | None) -> TradeId | None:
+        fills = (fill for fill in self.fills.values() if before_us is None or fill.at_us < before_us)
+        newest = max(fills, key=lambda fill: (fill.at_us, fill.trade_id), default=None)
         return None if newest is None else TradeId(newest.trade_id.partition("#")[0])
 
     def _approved(self, proposal_ids: set[ProposalId]) -> tuple[RequestRow, ...]:

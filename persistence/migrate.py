@@ -1,5 +1,6 @@
 """Brings the tables up to date: `python -m persistence.migrate`, with the database named by DATABASE_URL.
 
+`--sql STEP` prints instead what brings tables of that step up to date: a restore runs it in its own transaction.
 A process of its own, because Alembic and SQLAlchemy are needed once and then never again.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import asyncpg
@@ -35,14 +37,14 @@ def newest_step() -> str | None:
     return ScriptDirectory.from_config(configuration()).get_current_head()
 
 
-def _upgrade(connection: Connection) -> None:
-    config = configuration()
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+async def migrate(dsn: str, step: str = "head", move: Callable[[Config, str], None] = command.upgrade) -> None:
+    """Run every step that the database at `dsn` has not had; with `command.downgrade`, take them back to this one."""
 
+    def run(connection: Connection) -> None:
+        config = configuration()
+        config.attributes["connection"] = connection
+        move(config, step)
 
-async def migrate(dsn: str) -> None:
-    """Run every step that the database at `dsn` has not had."""
     # The creator keeps asyncpg's own reading of the address, socket directories included.
     engine = create_async_engine(
         "postgresql+asyncpg://",
@@ -51,13 +53,31 @@ async def migrate(dsn: str) -> None:
     )
     try:
         async with engine.connect() as connection:
-            await connection.run_sync(_upgrade)
+            await connection.run_sync(run)
     finally:
         await engine.dispose()
 
 
+def print_steps_after(step: str) -> None:
+    """Print the statements of every step after this one."""
+    config = configuration()
+    config.attributes["connection"] = None
+    command.upgrade(config, f"{step}:head", sql=True)
+
+
 def main() -> int:
     """Migrate the database that DATABASE_URL names."""
+    match sys.argv[1:]:
+        case ["--sql", step]:
+            print_steps_after(step)
+            return 0
+        case []:
+            return _migrate_named()
+    sys.stderr.write("usage: python -m persistence.migrate [--sql STEP]\n")
+    return 2
+
+
+def _migrate_named() -> int:
     dsn = os.environ.get("DATABASE_URL")
     if not dsn:
         sys.stderr.write("DATABASE_URL does not name a database\n")

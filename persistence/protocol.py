@@ -30,8 +30,10 @@ class Journal(Protocol):
         """Return what a start needs of the past."""
         ...
 
-    async def open_account(self, balances: Mapping[Currency, Decimal]) -> Mapping[Currency, Decimal]:
-        """Remember the balances the account began with; on a later start return those remembered then."""
+    async def open_account(
+        self, balances: Mapping[Currency, Decimal], at_us: int | None = None
+    ) -> Mapping[Currency, Decimal]:
+        """Remember with what and when the account began; on a later start return the balances remembered then."""
         ...
 
     async def known_requests(self, ids: Iterable[ProposalId]) -> frozenset[ProposalId]:

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from asyncpg import Connection
 
-from messages.base import ProposalId, TradeId
+from messages.base import OrderId, ProposalId, TradeId
 from messages.journal import RecoveredState, RequestRow
 from messages.orders import Order
 from messages.positions import Position
@@ -23,6 +23,9 @@ from persistence.rows import (
 
 REQUESTS_REMEMBERED = 10_000
 """The newest requests that a start takes into memory; older ones are looked up in the database."""
+FILLS_REMEMBERED = 5_000
+ORDERS_REMEMBERED = 10_000
+"""The newest fills and orders: what the exchange tells of them once more is no news."""
 
 POSITIONS = """
 SELECT * FROM (
@@ -39,8 +42,26 @@ SELECT * FROM (
     SELECT * FROM orders WHERE account = $1 AND is_over AND position_id = ANY($2::uuid[])
 ) AS wanted ORDER BY created_at, id
 """
-FILL_IDS = "SELECT trade_id FROM fills WHERE account = $1 AND order_id = ANY($2::uuid[]) ORDER BY at, trade_id"
-LAST_TRADE = "SELECT trade_id FROM fills WHERE account = $1 ORDER BY at DESC, trade_id DESC LIMIT 1"
+FILL_IDS = """
+SELECT trade_id FROM (
+    SELECT trade_id, at FROM fills WHERE account = $1 AND order_id = ANY($2::uuid[])
+    UNION
+    (SELECT trade_id, at FROM fills WHERE account = $1 ORDER BY at DESC, trade_id DESC LIMIT $3)
+) AS wanted ORDER BY at, trade_id
+"""
+ORDER_IDS = """
+SELECT id FROM (
+    SELECT id, created_at FROM orders WHERE account = $1 ORDER BY created_at DESC, id DESC LIMIT $2
+) AS newest ORDER BY created_at, id
+"""
+LAST_TRADE = """
+SELECT trade_id FROM fills WHERE account = $1 AND ($2::timestamptz IS NULL OR at < $2)
+ORDER BY at DESC, trade_id DESC LIMIT 1
+"""
+BOOKED = """
+SELECT external_order_id, sum(volume) FROM fills
+WHERE account = $1 AND external_order_id = ANY($2::text[]) GROUP BY external_order_id
+"""
 REQUEST_IDS = """
 SELECT id FROM (
     SELECT id, number FROM trade_requests WHERE account = $1 ORDER BY number DESC LIMIT $2
@@ -60,7 +81,7 @@ REALISED = """
 SELECT split_part(symbol, '/', 2) COLLATE "C" AS quote, sum(realized_pnl) AS realised
 FROM positions WHERE account = $1 AND is_over GROUP BY 1 ORDER BY 1
 """
-INITIAL_BALANCES = "SELECT initial_balances FROM accounts WHERE account = $1"
+ACCOUNT = "SELECT initial_balances, opened_at FROM accounts WHERE account = $1"
 
 
 async def recover(connection: Connection, account: str) -> RecoveredState:
@@ -68,17 +89,21 @@ async def recover(connection: Connection, account: str) -> RecoveredState:
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         positions = await _positions(connection, account)
         orders = await _orders(connection, account, positions)
+        begun = await connection.fetchrow(ACCOUNT, account)
         return RecoveredState(
             orders=orders,
             positions=positions,
             fill_ids=await _fill_ids(connection, account, orders),
-            last_trade_id=await _last_trade_id(connection, account),
+            last_trade_id=await _last_trade_id(connection, account, orders),
+            unbooked=await _unbooked(connection, account, orders),
+            opened_at_us=None if begun is None else begun["opened_at"],
+            order_ids=await _order_ids(connection, account),
             requests=await _request_ids(connection, account),
             approved=await _approved(connection, account, orders),
             taken=await _taken(connection, account, orders),
             risk=await _risk(connection, account),
             realised_by_quote=await _realised(connection, account),
-            initial_balances=await _initial_balances(connection, account),
+            initial_balances=_balances(None if begun is None else begun["initial_balances"]),
         )
 
 
@@ -92,13 +117,28 @@ async def _orders(connection: Connection, account: str, positions: Sequence[Posi
 
 
 async def _fill_ids(connection: Connection, account: str, orders: Sequence[Order]) -> tuple[TradeId, ...]:
-    rows = await connection.fetch(FILL_IDS, account, [order.id for order in orders])
+    rows = await connection.fetch(FILL_IDS, account, [order.id for order in orders], FILLS_REMEMBERED)
     return tuple(TradeId(row[0]) for row in rows)
 
 
-async def _last_trade_id(connection: Connection, account: str) -> TradeId | None:
-    """Return the newest execution; a part of one that was booked on several positions counts as the whole."""
-    trade_id = await connection.fetchval(LAST_TRADE, account)
+async def _order_ids(connection: Connection, account: str) -> tuple[OrderId, ...]:
+    rows = await connection.fetch(ORDER_IDS, account, ORDERS_REMEMBERED)
+    return tuple(OrderId(str(row[0])) for row in rows)
+
+
+async def _unbooked(
+    connection: Connection, account: str, orders: Sequence[Order]
+) -> tuple[tuple[OrderId, Decimal], ...]:
+    rows = await connection.fetch(BOOKED, account, [order.external_id for order in orders if order.external_id])
+    booked = {row[0]: row[1] for row in rows}
+    left = ((order.id, order.filled_base - booked.get(order.external_id, Decimal(0))) for order in orders)
+    return tuple((order_id, left_base) for order_id, left_base in left if left_base > 0)
+
+
+async def _last_trade_id(connection: Connection, account: str, orders: Sequence[Order]) -> TradeId | None:
+    """Return the newest execution before these orders; a part that was booked on one position stands for the whole."""
+    before_us = min((order.intent.created_at_us for order in orders), default=None)
+    trade_id = await connection.fetchval(LAST_TRADE, account, before_us)
     return None if trade_id is None else TradeId(trade_id.partition("#")[0])
 
 
@@ -125,6 +165,5 @@ async def _realised(connection: Connection, account: str) -> tuple[tuple[str, De
     return tuple((row["quote"], row["realised"]) for row in await connection.fetch(REALISED, account))
 
 
-async def _initial_balances(connection: Connection, account: str) -> tuple[tuple[str, Decimal], ...]:
-    text = await connection.fetchval(INITIAL_BALANCES, account)
+def _balances(text: str | None) -> tuple[tuple[str, Decimal], ...]:
     return () if text is None else tuple(sorted(balances_from_json(text).items()))

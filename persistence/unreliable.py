@@ -57,19 +57,31 @@ class UnreliableJournal:
         if self._unanswered is None:
             return None
         committed, events = self._unanswered
-        if len(committed) != len(units) or any(one is not other for one, other in zip(committed, units, strict=True)):
+        if committed != tuple(units):
             raise RuntimeError("the units of an unanswered commit come first, unchanged")
         return events
+
+    @property
+    def commits(self) -> int:
+        """How many groups have been kept."""
+        return self.kept.commits
+
+    @property
+    def rows_written(self) -> int:
+        """How many rows they were."""
+        return self.kept.rows_written
 
     async def load(self) -> RecoveredState:
         """Return what a start needs of the past."""
         self._reach()
         return await self.kept.load()
 
-    async def open_account(self, balances: Mapping[Currency, Decimal]) -> Mapping[Currency, Decimal]:
-        """Remember the balances the account began with; on a later start return those remembered then."""
+    async def open_account(
+        self, balances: Mapping[Currency, Decimal], at_us: int | None = None
+    ) -> Mapping[Currency, Decimal]:
+        """Remember with what and when the account began; on a later start return the balances remembered then."""
         self._reach()
-        return await self.kept.open_account(balances)
+        return await self.kept.open_account(balances, at_us)
 
     async def known_requests(self, ids: Iterable[ProposalId]) -> frozenset[ProposalId]:
         """Return which of these requests were handed in before, however long ago."""

@@ -11,10 +11,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 import attrs
 from loguru import logger
@@ -33,13 +34,14 @@ from config.loader import load_settings
 from config.settings import Settings, TradingMode
 from messages.base import Symbol
 from messages.market import Tick
-from persistence.database import SERVER_ERRORS, Connection, Database, is_outage
+from persistence.database import SERVER_ERRORS, Connection, Database, disconnect, is_outage
 from persistence.errors import AccountHeldError, DatabaseUnreachableError, SchemaError
 from persistence.journal import PostgresJournal
 from persistence.paper import PostgresBookStore
 from persistence.partitions import drop_old_partitions
-from persistence.protocol import JournalUnavailableError
+from persistence.protocol import Journal, JournalUnavailableError
 from persistence.runs import Run, begin_run, end_run
+from persistence.waiting import WaitingJournal
 from scripts.arguments import Arguments
 from scripts.demo import DemoStrategy
 from scripts.logs import configure_logging
@@ -56,6 +58,10 @@ TICKS_PER_TURN = 65_536
 """While known ticks are passed over, the event loop looks after signals so often."""
 PATIENCE_TICKS = 16 * TICKS_PER_TURN
 """Passing over more takes a second or more, so it is said."""
+AWAY_MAX_S = 10
+"""A run that is to stop does not wait any longer than this for a database that is away."""
+LOOK_EVERY_S = 0.1
+END_RETRY_S = 1
 REPLAY_SNAPSHOTS_TOGETHER = 60
 """A replay at full speed photographs thousands of times a second: the photographs are written in groups."""
 LIVE_GATES = (
@@ -64,6 +70,9 @@ LIVE_GATES = (
     ("KRAKEN_API_KEY", None),
     ("KRAKEN_API_SECRET", None),
 )
+
+
+T = TypeVar("T")
 
 
 class UsageError(Exception):
@@ -80,7 +89,7 @@ def trade_until_done(arguments: Arguments) -> int:
         return _say(error, EXIT_CONFIGURATION)
     except (DatabaseUnreachableError, JournalUnavailableError, SchemaError) as error:
         return _say(error, EXIT_DATABASE)
-    except SERVER_ERRORS as error:
+    except (*SERVER_ERRORS, ConnectionError, TimeoutError) as error:
         if not is_outage(error):
             raise
         return _say(DatabaseUnreachableError(f"the database went away: {error}"), EXIT_DATABASE)
@@ -165,8 +174,15 @@ async def _open_database(state: Path) -> Database:
 
 
 def _for_speed(settings: Settings, arguments: Arguments) -> Settings:
+    """Write photographs together in a replay; let the journal's timers run on the wall clock, as its server does."""
     if arguments.speed is not None:
-        return settings
+        journal = settings.execution.journal
+        journal = attrs.evolve(
+            journal,
+            retry_ms=journal.retry_ms * arguments.speed,
+            commit_slow_ms=journal.commit_slow_ms * arguments.speed,
+        )
+        return attrs.evolve(settings, execution=attrs.evolve(settings.execution, journal=journal))
     snapshots = settings.execution.snapshots
     together = max(snapshots.write_every, REPLAY_SNAPSHOTS_TOGETHER)
     snapshots = attrs.evolve(snapshots, write_every=together)
@@ -192,23 +208,86 @@ class Session:
         self._database = database
         self._account = settings.execution.account
         self._stop = stop
+        self._ends_late_because = ""
+        """Why the end of the run waits for the database; empty when it does not."""
         self._began_ns = time.monotonic_ns()
 
     async def run(self, *, is_on_screen: bool) -> int:
         """Take the account, trade, and give everything back."""
-        journal = PostgresJournal(self._database.connect, self._account)
-        await journal.open()
-        connection = await self._database.connect()
-        store = PostgresBookStore(self._database.connect, self._account)
+        impatient = self._database.answering_within(self._settings.execution.journal.commit_timeout_s)
+        journal = PostgresJournal(impatient.connect, self._account, self._settings.execution.journal)
+        store = PostgresBookStore(impatient.connect, self._account)
         try:
-            return await self._run_with(journal, store, connection, is_on_screen=is_on_screen)
+            if not await self._take_account(journal):
+                return EXIT_DONE
+            waiting = WaitingJournal(journal, retry_ms=self._settings.execution.journal.retry_ms)
+            work = self._run_with(journal, waiting, store, is_on_screen=is_on_screen)
+            return await self._unless_in_vain(work, lambda: self._is_away(waiting, store))
         finally:
             await journal.close()
             await store.close()
-            await connection.close()
+
+    async def _take_account(self, journal: PostgresJournal) -> bool:
+        """Return whether we have it: another engine may own it, and we may be told to stop while we wait."""
+        opening = asyncio.create_task(journal.open())
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not opening.done():
+            opening.cancel()
+            await asyncio.wait((opening,))
+            logger.info("stopped while the account {} was waited for", self._account)
+            return False
+        opening.result()
+        return True
+
+    async def _unless_in_vain(self, work: Coroutine[object, object, int], why_away: Callable[[], str]) -> int:
+        """Return what the work returns; give it up when it is to stop and the database stays away."""
+        working = asyncio.create_task(work)
+        away = asyncio.create_task(self._stay_away(why_away))
+        try:
+            await asyncio.wait((working, away), return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                return working.result()
+            raise DatabaseUnreachableError(
+                f"stopped while the database was away ({away.result()}): start again, and it goes on from what is kept"
+            )
+        finally:
+            away.cancel()
+            working.cancel()
+            await asyncio.wait((working,))
+
+    async def _stay_away(self, why_away: Callable[[], str]) -> str:
+        """Return why the database is away, once it has been so for too long for a run that is to stop."""
+        await self._stop.wait()
+        looks = 0
+        while True:
+            reason = why_away()
+            looks = looks + 1 if reason else 0
+            if looks * LOOK_EVERY_S >= AWAY_MAX_S:
+                return reason
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def _is_away(self, waiting: WaitingJournal, store: PostgresBookStore) -> str:
+        return waiting.waits_because or store.waits_because or self._ends_late_because
 
     async def _run_with(
-        self, journal: PostgresJournal, store: PostgresBookStore, connection: Connection, *, is_on_screen: bool
+        self, journal: PostgresJournal, waiting: WaitingJournal, store: PostgresBookStore, *, is_on_screen: bool
+    ) -> int:
+        connection = await self._database.connect()
+        try:
+            return await self._run_from(connection, journal, waiting, store, is_on_screen=is_on_screen)
+        finally:
+            await disconnect(connection)
+
+    async def _run_from(
+        self,
+        connection: Connection,
+        journal: PostgresJournal,
+        waiting: WaitingJournal,
+        store: PostgresBookStore,
+        *,
+        is_on_screen: bool,
     ) -> int:
         progress = await store.progress()
         ticks, first = await self._ticks_after(progress)
@@ -216,60 +295,88 @@ class Session:
         run = await begin_run(connection, self._account, self._until_us(starts_at_us), self._arguments.identity)
         months = self._settings.execution.journal.retention_months
         await drop_old_partitions(connection, self._account, months=months, now_us=starts_at_us)
-        balances = await journal.open_account(self._settings.execution.paper.balances)
+        balances = await journal.open_account(self._settings.execution.paper.balances, starts_at_us)
         equity_start_usd = self._settings.execution.in_account_money(balances)
-        engine = Engine(self._world(journal, store, run, starts_at_us, equity_start_usd))
-        requests = await self._unknown_requests(journal)
-        self._watch = asyncio.create_task(self._stop_with(engine))
-        self._start_demo(engine, run)
-        engine.start()
-        spare_the_collector()
-        await engine.until_quiet()
-        logger.info(
-            "{} run {} of account {} at {}",
-            "resuming" if run.resumed else "starting", run.number, self._account, as_datetime(starts_at_us),
-        )  # fmt: skip
-        pacer = Pacer(
-            engine=engine,
-            ticks=ticks,
-            requests=requests,
-            stop=self._stop,
-            until_us=run.until_us,
-            until_prices_end=self._arguments.until_prices_end,
-        )
-        view = LiveView(
-            engine=engine,
-            pacer=pacer,
-            stream=self._stream,
-            arguments=self._arguments,
-            settings=self._settings,
-            equity_start_usd=equity_start_usd,
-            until_us=run.until_us,
-            connection=connection,
-            is_on_screen=is_on_screen,
-        )
-        async with view:
-            ending = await pacer.run()
-            await self._end(engine, ending)
-        code = engine.exit_code
+        kept_by: Journal = waiting if self._arguments.speed is None else journal
+        # After a restore the run has the number of one that the exchange remembers: its ids must not come again.
+        seed = f"{self._account} {run.number} after {progress.sequence}"
+        engine = Engine(self._world(kept_by, store, seed, starts_at_us, equity_start_usd))
         try:
+            requests = await self._unknown_requests(journal)
+            self._watch = asyncio.create_task(self._stop_with(engine))
+            self._start_demo(engine, run)
+            engine.start()
+            spare_the_collector()
+            await engine.until_quiet()
+            logger.info(
+                "{} run {} of account {} at {}",
+                "resuming" if run.resumed else "starting", run.number, self._account, as_datetime(starts_at_us),
+            )  # fmt: skip
+            pacer = Pacer(
+                engine=engine,
+                ticks=ticks,
+                requests=requests,
+                stop=self._stop,
+                until_us=run.until_us,
+                until_prices_end=self._arguments.until_prices_end,
+            )
+            view = LiveView(
+                engine=engine,
+                pacer=pacer,
+                stream=self._stream,
+                arguments=self._arguments,
+                settings=self._settings,
+                equity_start_usd=equity_start_usd,
+                until_us=run.until_us,
+                connection=connection,
+                is_on_screen=is_on_screen,
+            )
+            async with view:
+                await disconnect(connection)  # It would hardly outlive the run: who needs one at the end opens it.
+                ending = await pacer.run()
+                await self._end(engine, ending)
+            code = engine.exit_code
             if code == EXIT_FAILED:
                 return _say(RuntimeError(f"stopped: {engine.exit_reason}"), EXIT_FAILED)
-            await end_run(connection, self._account, run.number)
-            self._show(
-                await make_report(
-                    engine=engine,
-                    journal=journal,
-                    connection=connection,
-                    settings=self._settings,
-                    account=self._account,
-                    ticks=(await store.progress()).sequence,
-                    wall=Wall(began_ns=self._began_ns),
-                )
-            )
+            report = await self._at_the_database(lambda at: self._sum_up(at, engine, journal, store, run))
+            self._show(report)
             return code if code is not None else EXIT_DONE
         finally:
             await engine.close()
+
+    async def _sum_up(
+        self, connection: Connection, engine: Engine, journal: PostgresJournal, store: PostgresBookStore, run: Run
+    ) -> RunReport:
+        """Note that the run has ended by itself, and report."""
+        await end_run(connection, self._account, run.number)
+        return await make_report(
+            engine=engine,
+            journal=journal,
+            connection=connection,
+            settings=self._settings,
+            account=self._account,
+            ticks=(await store.progress()).sequence,
+            wall=Wall(began_ns=self._began_ns),
+        )
+
+    async def _at_the_database(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Do the work on a connection of its own; when the database is away, try again until it is back."""
+        while True:
+            connection: Connection | None = None
+            try:
+                connection = await self._database.connect()
+                result = await work(connection)
+            except (*SERVER_ERRORS, OSError, TimeoutError, DatabaseUnreachableError) as error:
+                if not is_outage(error):
+                    raise
+                self._ends_late_because = str(error) or type(error).__name__
+                logger.warning("The end of the run waits for the database: {}", self._ends_late_because)
+                await asyncio.sleep(END_RETRY_S)
+            else:
+                self._ends_late_because = ""
+                return result
+            finally:
+                await disconnect(connection)
 
     async def _ticks_after(self, progress: Progress) -> tuple[Iterator[Tick], Tick | None]:
         """Return the ticks to hand in, and the first of those that the account has not seen.
@@ -311,13 +418,13 @@ class Session:
         return None if seconds is None else starts_at_us + seconds * MICROSECONDS
 
     def _world(
-        self, journal: PostgresJournal, store: PostgresBookStore, run: Run, starts_at_us: int, equity_usd: Decimal
+        self, journal: Journal, store: PostgresBookStore, seed: str, starts_at_us: int, equity_usd: Decimal
     ) -> World:
         speed = self._arguments.speed
         return World(
             settings=self._settings,
             clock=SteppedClock(starts_at_us) if speed is None else PacedClock(starts_at_us, speed),
-            new_id=seeded_ids(f"{self._account} {run.number}") if speed is None else random_ids(),
+            new_id=seeded_ids(seed) if speed is None else random_ids(),
             journal=journal,
             equity_start_usd=equity_usd,
             book_store=store,

@@ -107,13 +107,76 @@ def run(
     )
 
 
+@app.command
+def backup(
+    file: Path,
+    /,
+    *,
+    force: Annotated[bool, Parameter(negative=(), group=WHERE)] = False,
+    state: Annotated[Path, Parameter(group=WHERE)] = Path(".triplegain"),
+) -> int:
+    """Write the whole database, every account of it, into one file. Engines may run meanwhile.
+
+    The file is an archive of PostgreSQL's own pg_dump. It appears whole or not at all.
+
+    Parameters
+    ----------
+    file
+        Where the backup goes.
+    force
+        Replace a file that exists.
+    state
+        Where the embedded database lives. DATABASE_URL in the environment names another server instead.
+
+    """
+    from scripts.backups import write_backup  # noqa: PLC0415 - The other verbs do without it.
+
+    return write_backup(file, state, force=force)
+
+
+@app.command
+def restore(
+    file: Path,
+    /,
+    *,
+    replace: Annotated[bool, Parameter(negative=(), group=WHERE)] = False,
+    keep_paper: Annotated[bool, Parameter(negative=(), group=WHERE)] = False,
+    state: Annotated[Path, Parameter(group=WHERE)] = Path(".triplegain"),
+) -> int:
+    """Put a backup back: all of it in one transaction, or nothing. No engine may run on this database.
+
+    What happened at the exchange since the backup, the next start finds out and takes up.
+
+    Parameters
+    ----------
+    file
+        A file that `triplegain backup` has made, with this version or an older one.
+    replace
+        Give up what the database holds now. Without it, only an empty one is restored into.
+    keep_paper
+        Leave the paper exchange in the present: what a restore beside a real exchange is like.
+    state
+        Where the embedded database lives. DATABASE_URL in the environment names another server instead.
+
+    """
+    from scripts.backups import read_backup  # noqa: PLC0415 - The other verbs do without it.
+
+    return read_backup(file, state, replace=replace, keep_paper=keep_paper)
+
+
+def _verb() -> str:
+    """Return the verb that was called, for whoever is told where to read on."""
+    words = [word for word in sys.argv[1:2] if word in ("run", "backup", "restore")]
+    return words[0] if words else "run"
+
+
 def main() -> None:
     """Run the command; a wrong word is one clear line and exit code 2."""
     try:
         result = app(exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         text = " ".join(str(error).split())
-        print(f"triplegain: {text} (see triplegain run --help)", file=sys.stderr)
+        print(f"triplegain: {text} (see triplegain {_verb()} --help)", file=sys.stderr)
         sys.exit(EXIT_USAGE)
     sys.exit(result if isinstance(result, int) else 0)
 

@@ -40,6 +40,11 @@ class RetryCommit(Event):
 
 
 @attrs.frozen(kw_only=True)
+class LookAtCommit(Event):
+    """Time to look whether the commit under way has been answered."""
+
+
+@attrs.frozen(kw_only=True)
 class LoadDone(Event):
     """What the journal remembers."""
 

@@ -19,6 +19,7 @@ from actors.order.shell.requests import Requests
 from actors.order.timers import (
     AmendOverdue,
     AnswerOverdue,
+    AskAgain,
     ExpiryDue,
     GraceOver,
     LookAgain,
@@ -32,7 +33,9 @@ from actors.order.timers import (
 from actors.runtime.clock import MICROSECONDS
 from actors.runtime.typed_actor import kinds
 from messages.base import PositionId
+from messages.exchange import AccountReported
 from messages.journal import (
+    ADOPTED,
     IntentRecorded,
     JournalLoaded,
     JournalResumed,
@@ -77,6 +80,7 @@ from messages.trades import (
 )
 
 ANY_VOLUME = Decimal("Infinity")
+ZERO = Decimal(0)
 
 
 @attrs.frozen(kw_only=True)
@@ -100,7 +104,7 @@ class OrderActor(Requests):
 
     def on_receive(self, message: OrderInbox | OrderTimer) -> None:  # noqa: C901, PLR0912, PLR0915  # One case a message.
         """Handle one message."""
-        if self.is_too_early(message):
+        if self.is_too_early(message) or (self._is_watchful and self._puts_off(message)):
             return
         match message:
             case ExecuteTrade():
@@ -175,6 +179,10 @@ class OrderActor(Requests):
                 self._change_protection(message)
             case RejectRequest():
                 self._keep_unreadable(message)
+            case AccountReported():
+                self._hear_account(message)
+            case AskAgain():
+                self._ask_again()
             case JournalLoaded():
                 self._recover(message.state)
                 self.catch_up()
@@ -197,24 +205,16 @@ class OrderActor(Requests):
             self._remember(request_id)
         self._booked.update(dict.fromkeys(state.fill_ids))
         self._poll_cursor = state.last_trade_id
-        self._owes_poll = True
+        if state.last_trade_id is None:
+            self._poll_since_us = state.opened_at_us
+        self._owes_poll = state.last_trade_id is not None or (state.opened_at_us is not None and not state.is_new)
         self._recover_trades(state)
+        unbooked = dict(state.unbooked)
         for order in sorted(state.orders, key=lambda order: order.intent.created_at_us):
-            self._recover_order(order)
+            self._recover_order(order, unbooked.get(order.id, ZERO))
         for row in state.taken:
             self._recover_wish(row)
-        for order_id in sorted(self._to_reconcile):
-            tracked = self._book.find(order_id)
-            if tracked is None:  # Over, and more orders are than are remembered.
-                self._to_reconcile.discard(order_id)
-            else:
-                self._look_up(tracked)
-        for trade in tuple(self._book.trades.values()):
-            self._align(trade)
-            stop = trade.live(OrderRole.STOP)
-            if stop is not None and stop.phase is Phase.SETTLING:
-                self._watch_bare(trade, "nobody knows whether the stop was placed before the start")
-        self._poll()
+        self._begin_survey(state)
 
     def _recover_trades(self, state: RecoveredState) -> None:
         position_ids = {order.intent.proposal_id: order.intent.position_id for order in state.orders}
@@ -223,7 +223,13 @@ class OrderActor(Requests):
             proposal = from_row(row)
             if proposal.id not in position_ids:
                 continue
-            trade = Trade(proposal=proposal, position_id=position_ids[proposal.id])
+            is_adopted = row.kind == ADOPTED
+            trade = Trade(
+                proposal=proposal,
+                position_id=position_ids[proposal.id],
+                is_adopted=is_adopted,
+                is_withdrawn=is_adopted,
+            )
             position = trade.position = positions.get(trade.position_id)
             if position is not None:
                 trade.closing = None if position.is_over else position.close_reason
@@ -240,25 +246,31 @@ class OrderActor(Requests):
             trade.close_when_held = CloseReason.MANUAL
             self._close(trade, CloseReason.MANUAL)
 
-    def _recover_order(self, order: Order) -> None:
+    def _recover_order(self, order: Order, counted_base: Decimal) -> None:
         """What was open rests, as far as we know; what was pending may or may not have left."""
         trade = self._book.trades.get(order.intent.proposal_id)
         if trade is None:
             return
         deadline_us = self.now_us + self._settings.deadline_s * MICROSECONDS
         tracked = Tracked(
-            order=order, trade=trade, phase=Phase.RESTING, deadline_us=deadline_us, heard_at_us=self.now_us
+            order=order,
+            trade=trade,
+            phase=Phase.RESTING,
+            deadline_us=deadline_us,
+            heard_at_us=self.now_us,
+            counted_base=counted_base,
         )
         if order.intent.role in PROTECTIVE:
             tracked.asked_base = ANY_VOLUME  # An amend may have been under way: the look-up will say.
         self._book.add(trade, tracked)
+        tracked.is_withdrawn = self._is_unwanted(trade, order)
         if order.is_over:
             self._book.retire(tracked)
         elif order.status is OrderStatus.PENDING:
             self._enter_settling(tracked)
         else:
             self._set_expiry(order)
-        if not order.is_over or (order.intent.role is OrderRole.ENTRY and trade.held_base):
+        if not order.is_over or counted_base or (order.intent.role is OrderRole.ENTRY and trade.held_base):
             self._to_reconcile.add(order.id)  # An entry's trades tell of a liquidation.
 
     def is_settled(self) -> bool:

@@ -58,6 +58,8 @@ class Tracked:
     amended_at_us: int | None = None
     """When the amend left that has not been answered yet."""
     fill_ids: set[TradeId] = attrs.field(factory=set)
+    counted_base: Decimal = Decimal(0)
+    """Of fills that were counted before the start and never booked: they will be told again."""
 
     @property
     def is_live(self) -> bool:
@@ -76,6 +78,10 @@ class Trade:
     legs: dict[OrderRole, Tracked] = attrs.field(factory=dict)
     """The newest order of each role."""
     closing: CloseReason | None = None
+    is_adopted: bool = False
+    """It is made of orders that the journal had forgotten: nobody knows what it was to be."""
+    is_bare_told: bool = False
+    """It is adopted and has no stop, and a person has been told."""
     is_withdrawn: bool = False
     """The strategy does not want the entry any more."""
     close_when_held: CloseReason | None = None

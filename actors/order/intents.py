@@ -95,11 +95,12 @@ def exit_intent(
 
 def foreign_exit(trade: Trade, fill: Fill, *, order_id: OrderId, now_us: int) -> Order:
     """Return, for our books, the order that somebody else closed the trade's position with: filled, and not ours."""
+    proposal = trade.proposal  # Its position may be under way: an entry and its end may be told in one breath.
     intent = OrderIntent(
         id=order_id,
         proposal_id=trade.id,
         position_id=trade.position_id,
-        symbol=fill.symbol,
+        symbol=proposal.symbol,
         side=fill.side,
         role=OrderRole.EXIT,
         order_type=OrderType.MARKET,
@@ -107,8 +108,8 @@ def foreign_exit(trade: Trade, fill: Fill, *, order_id: OrderId, now_us: int) ->
         limit_price_quote=None,
         trigger_price_quote=None,
         reference_price_quote=fill.price_quote,
-        leverage=trade.proposal.leverage,
-        reduce_only=trade.proposal.leverage > 1,
+        leverage=proposal.leverage,
+        reduce_only=proposal.leverage > 1,
         time_in_force=TimeInForce.GTC,
         expires_at_us=None,
         attempt=0,

@@ -24,6 +24,11 @@ def order_placed(order: Order) -> PublicEvent:
     return _order_event("order_placed", order, EventPriority.NORMAL)
 
 
+def order_adopted(order: Order) -> PublicEvent:
+    """The order is ours, and the journal had forgotten it."""
+    return _order_event("order_adopted", order, EventPriority.HIGH)
+
+
 def order_filled(order: Order) -> PublicEvent:
     """Nothing of the order is left, by the exchange's word alone: its last fill said that a part was."""
     return _order_event("order_filled", order, EventPriority.NORMAL)

@@ -81,6 +81,11 @@ class PollDue(Command):
     """Compare the live orders with the exchange."""
 
 
+@attrs.frozen(kw_only=True)
+class AskAgain(Command):
+    """Ask once more what the exchange has not answered since the start."""
+
+
 OrderTimer = (
     AnswerOverdue
     | LookUpOverdue
@@ -92,4 +97,5 @@ OrderTimer = (
     | GraceOver
     | WatchOverdue
     | PollDue
+    | AskAgain
 )

@@ -23,7 +23,7 @@ from actors.runtime.typed_actor import kinds
 from config.settings import RiskSettings
 from messages.base import Currency, PositionId, Symbol
 from messages.bus import EventPriority, PublicEvent, Topic
-from messages.journal import JournalLoaded, RecordRiskState, RecoveredState
+from messages.journal import ADOPTED, JournalLoaded, RecordRiskState, RecoveredState
 from messages.market import Instrument
 from messages.positions import BookReported, Position, PositionChanged, PositionSide
 from messages.protocols import RiskInbox, RiskOutbox
@@ -179,9 +179,12 @@ class RiskActor(RecoveringActor):
         self._equity_usd = self._equity_start_usd + state.risk.realised_usd
         for row in state.approved:
             proposal, exposure_usd = from_row(row), reserved_usd(row)
-            self._rates.setdefault(
-                self._instruments[proposal.symbol].quote, exposure_usd / (proposal.size_usd * proposal.leverage)
-            )
+            if row.kind == ADOPTED:  # Nobody has reviewed it, so nobody has reserved anything for it.
+                exposure_usd = proposal.size_usd * proposal.leverage * self._rate(proposal.symbol)
+            else:
+                self._rates.setdefault(
+                    self._instruments[proposal.symbol].quote, exposure_usd / (proposal.size_usd * proposal.leverage)
+                )
             self._reservations.take(
                 Reservation(
                     trade_id=proposal.id,

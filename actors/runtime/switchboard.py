@@ -7,6 +7,7 @@ what nobody hears, or two would obey, is an error before the first message passe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from itertools import count
 
 import attrs
@@ -55,6 +56,12 @@ Route = tuple[str | None, tuple[Post, ...]]
 _lazy_logger = logger.opt(lazy=True)
 
 
+@cache
+def _in_order(kinds: frozenset[type[Message]]) -> tuple[type[Message], ...]:
+    """Return the types by name: a set has another order in every process."""
+    return tuple(sorted(kinds, key=lambda kind: kind.__name__))
+
+
 class Switchboard:
     """Carries each message to the inboxes of those who declared to hear its type."""
 
@@ -71,7 +78,7 @@ class Switchboard:
         self._posts = {role: post_of(actor) for role, actor in actors.items()}
         routes: dict[type[Message], list[Post]] = {}
         for role, actor in actors.items():
-            for kind in sorted(actor.accepts, key=lambda kind: kind.__name__):
+            for kind in _in_order(actor.accepts):
                 routes.setdefault(kind, []).append(self._posts[role])
         self._routes = {kind: (kind.log_level if self._logs else None, tuple(posts)) for kind, posts in routes.items()}
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors.audit import unprotected
 from actors.runtime.simulation.pace import SECOND_US
-from actors.simulator.peace import books_of
+from actors.simulator.peace import bare
 from messages.base import PositionId
 
 if TYPE_CHECKING:
@@ -44,8 +43,7 @@ class Guard:
         if not stage.watch.alive:
             return
         awake_us = stage.clock.now_us() - stage.asleep_us
-        bare = {position.id for position in unprotected(books_of(stage, alerted=True))}
-        self._bare_since_us = {id_: self._bare_since_us.get(id_, awake_us) for id_ in bare}
+        self._bare_since_us = {position.id: self._bare_since_us.get(position.id, awake_us) for position in bare(stage)}
         for id_, since_us in self._bare_since_us.items():
             if awake_us - since_us > self._patience_us:
                 stage.watch.breaks("I4", f"position {id_} has no stop and nobody has been told")
@@ -67,8 +65,8 @@ class Grace:
         """Look at every open position once."""
         for position in stage.watch.promises.unheard(stage):
             stage.watch.breaks("I4", f"position {position.id} is bare, and the alert that names it was never sent")
-        bare = {position.id for position in unprotected(books_of(stage, alerted=False))}
-        self._since_us = {id_: self._since_us.get(id_, awake_us) for id_ in bare}
+        now_bare = bare(stage, is_told_enough=False)
+        self._since_us = {position.id: self._since_us.get(position.id, awake_us) for position in now_bare}
         for id_, since_us in self._since_us.items():
             if awake_us - since_us > self._patience_us:
                 stage.watch.breaks("I4", f"position {id_} has no stop, its grace is over, and it is not being closed")

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from actors.audit import Books, Flow, Violation, audit, may_be_dust
+from actors.audit import Books, Flow, Violation, audit, may_be_dust, unprotected
 from actors.order.actor import OrderSummary
 from actors.position.view import BookSummary
 from actors.risk.actor import RiskSummary
@@ -21,7 +22,7 @@ from actors.simulator.faults import give_back, heal
 from messages.base import Currency, Symbol, TradeId
 from messages.orders import Fill, OrderRole, OrderStatus
 from messages.permits import TokensReported
-from messages.positions import PositionStatus
+from messages.positions import Position, PositionStatus
 from messages.risk import SetTradingState, TradingState
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ ZERO = Decimal(0)
 LOOK_EVERY_US = 5 * SECOND_US
 PEACE_MAX_US = 900 * SECOND_US
 """Longer than the longest chain of waits: a lost order is proven absent after 70 s, retries wait up to 30 s."""
+MESSAGES_MIN = 300
+"""A story shorter than this goes on for a while: it would hardly have tried anything."""
 QUIET_LOOKS = 2
 """It must be calm so many times in a row."""
 
@@ -47,7 +50,8 @@ def leave_in_peace(stage: Stage) -> None:
         stage.passes(LOOK_EVERY_US)
         if stage.watch.broken is not None:
             return
-        calm = calm + 1 if stage.scheduler.is_still and not any(unrest(stage)) else 0
+        is_long_enough = stage.handled >= MESSAGES_MIN
+        calm = calm + 1 if is_long_enough and stage.scheduler.is_still and not any(unrest(stage)) else 0
         if calm == QUIET_LOOKS:
             break
     for reason in unrest(stage):
@@ -64,11 +68,17 @@ def _named(reason: str) -> tuple[str, str]:
 
 def unrest(stage: Stage) -> Iterable[str]:
     """Yield what is still on its way."""
-    machine = stage.machine
-    if not machine.is_ready:
+    if not stage.machine.is_ready:
         yield "the engine does not become ready"
         return
-    actors: Mapping[str, Any] = machine.actors
+    yield from _waiting(stage.machine.actors)
+    yield from _closing(stage)
+    for violation in chain(audit(books_of(stage)), _trades(stage)):
+        yield f"{violation.invariant}: {violation.text}"
+    yield from stage.watch.promises.unkept(stage)
+
+
+def _waiting(actors: Mapping[str, Any]) -> Iterable[str]:
     if not actors["exchange"].is_settled():
         yield "the exchange still waits for its store"
     if not actors["journal"].is_settled():
@@ -77,18 +87,19 @@ def unrest(stage: Stage) -> Iterable[str]:
     if tokens.waiting:
         yield f"{tokens.waiting} permits are never granted"
     orders: OrderSummary = actors["order"].describe()
-    for order in (order for order in orders.live if order.status is OrderStatus.PENDING):
-        yield f"order {order.id} ({order.intent.role.value}) stays PENDING"
+    for order in orders.live:
+        if order.status is OrderStatus.PENDING:
+            yield f"order {order.id} ({order.intent.role.value}) stays PENDING"
     if not actors["order"].is_settled():
         yield "orders are still on their way"
-    book: BookSummary = actors["position"].describe()
+
+
+def _closing(stage: Stage) -> Iterable[str]:
+    book: BookSummary = stage.machine.actors["position"].describe()  # type: ignore[assignment]
     for position in book.positions:
         instrument = stage.plan.settings.execution.instruments[position.symbol]
         if position.status is PositionStatus.CLOSING and not may_be_dust(position, position.volume_base, instrument):
             yield f"position {position.id} stays CLOSING"
-    for violation in (*audit(books_of(stage, alerted=False)), *_trades(stage)):
-        yield f"{violation.invariant}: {violation.text}"
-    yield from stage.watch.promises.unkept(stage)
 
 
 def differences(stage: Stage) -> Iterable[Violation]:
@@ -166,7 +177,26 @@ def _booked(stage: Stage) -> Mapping[TradeId, tuple[Decimal, Decimal]]:
     return booked
 
 
-def books_of(stage: Stage, *, alerted: bool) -> Books:
+def bare(stage: Stage, *, is_told_enough: bool = True) -> tuple[Position, ...]:
+    """Return the positions that have no stop, and of which nobody has been told; or, told or not, all of them."""
+    actors = stage.machine.actors
+    orders: OrderSummary = actors["order"].describe()  # type: ignore[assignment]
+    book: BookSummary = actors["position"].describe()  # type: ignore[assignment]
+    return unprotected(
+        Books(
+            account=stage.books_of_exchange.books.report(stage.clock.now_us()),
+            initial_balances={},
+            instruments=stage.plan.settings.execution.instruments,
+            flows=(),
+            live_orders=orders.live,
+            open_positions=book.positions,
+            closed_net={},
+            alerted=orders.alerted if is_told_enough else frozenset(),
+        )
+    )
+
+
+def books_of(stage: Stage) -> Books:
     """Return both sides as they are now; what others traded and we do not hold counts as theirs."""
     actors = stage.machine.actors
     orders: OrderSummary = actors["order"].describe()  # type: ignore[assignment]
@@ -181,7 +211,6 @@ def books_of(stage: Stage, *, alerted: bool) -> Books:
         live_orders=orders.live,
         open_positions=book.positions,
         closed_net={Currency(quote): net for quote, net in stage.kept.realised_by_quote()},
-        alerted=orders.alerted if alerted else frozenset(),
     )
 
 

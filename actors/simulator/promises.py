@@ -164,6 +164,7 @@ class Promises:
             self._affords(intent)
             return
         self._stands_for_a_level(intent, intent.trigger_price_quote)
+        self._note_trigger(intent, intent.trigger_price_quote)
         if intent.leverage == 1:
             self._sells_once(intent)
 
@@ -188,6 +189,11 @@ class Promises:
         if not any(stands_for(intent, trigger_quote, level, tick_quote) for level in levels):
             text = f"{intent.role.value} {intent.id} at {trigger_quote} is no level of position {intent.position_id}"
             self._judge.breaks("I8", text)
+
+    def _note_trigger(self, intent: OrderIntent, trigger_quote: Decimal | None) -> None:
+        """What a start finds on the exchange of a forgotten trade is all that is left of its levels."""
+        levels = self._asked[intent.proposal_id]
+        (levels.stops if intent.role is OrderRole.STOP else levels.targets).add(trigger_quote)
 
     def _sells_once(self, intent: OrderIntent) -> None:
         """On cash spot nobody but us keeps two orders from selling the same coins."""
@@ -215,6 +221,7 @@ class Promises:
         if intent is None or order is None:
             return
         self._stands_for_a_level(intent, message.trigger_price_quote)
+        self._note_trigger(intent, message.trigger_price_quote)
         held_base = self._judge.held.get(intent.position_id, ZERO)
         left_base = message.volume_base - order.filled_base
         if left_base > held_base and message.volume_base > order.volume_base:
@@ -227,7 +234,7 @@ class Promises:
         """A position's levels are those that its strategy has named, unless trailing has moved its stop."""
         asked = self._asked.get(position.proposal_id)
         if asked is None:
-            return
+            return  # Taken up by a start that found nothing of the trade but its orders: nobody has asked for it.
         if not position.stop_is_trailing and position.stop_loss_quote not in asked.stops:
             self._judge.breaks("I4", f"nobody asked for the stop of {position.id} at {position.stop_loss_quote}")
         if position.take_profit_quote not in asked.targets:

@@ -18,7 +18,7 @@ from messages.base import Symbol
 from messages.risk import TradingState
 from messages.trades import Side
 
-BTC_USDT = Symbol("BTC/USDT")
+BTC_USDT, XRP_USDT = Symbol("BTC/USDT"), Symbol("XRP/USDT")
 NEWEST = -1
 """The place of the newest trade, counted from the end."""
 SOON_US: Final = (0, MILLISECOND_US, 50 * MILLISECOND_US, 500 * MILLISECOND_US, 2 * SECOND_US)
@@ -42,12 +42,14 @@ def with_situations(chance: Random, steps: Sequence[Step]) -> tuple[Step, ...]:
 
 
 def _cancel_before_a_crash(chance: Random) -> tuple[Step, ...]:
-    """A cancel is taken and does not reach the exchange, and the process dies."""
+    """Cancels are taken and do not reach the exchange, and the process dies."""
     return (
         Heal(),
+        attrs.evolve(_trade(chance, entry_bps=300, stop_bps=None), symbol=XRP_USDT),
         _trade(chance, entry_bps=300, stop_bps=None),
         _later(chance, Strike(fault="lost cancels", amount=4)),
         Cancel(trade=NEWEST),
+        Cancel(trade=NEWEST - 1),
         Crash(after_us=chance.choice(UNDER_WAY_US), messages=chance.randrange(4), downtime_us=0),
     )
 

@@ -17,6 +17,7 @@ from actors.exchange.mock.actor import MockExchangeActor
 from actors.exchange.mock.faults import Faults
 from actors.exchange.mock.store import MemoryStore
 from actors.runtime.clock import SteppedClock
+from actors.runtime.dispatchers import run_at_once
 from actors.runtime.ids import seeded_ids
 from actors.runtime.simulation.pace import SECOND_US
 from actors.runtime.simulation.scheduler import SeededScheduler
@@ -103,7 +104,6 @@ class Stage:
         self._crash: Crash | None = None
         self._again: list[int] = []
         self.kept.note = self.watch.committed
-        self.kept.initial_balances = dict(plan.settings.execution.paper.balances)
         self._start()
 
     def close(self) -> None:
@@ -296,6 +296,7 @@ class Stage:
         self._runs += 1
         journal = UnreliableJournal(self.kept, self.outage)
         execution = self.plan.settings.execution
+        run_at_once(self.kept.open_account(execution.paper.balances, self.clock.now_us()))
         world = World(
             settings=self.plan.settings,
             clock=self.clock,

@@ -55,6 +55,8 @@ class Watch:
         self.position_steps: dict[tuple[PositionStatus | None, PositionStatus], int] = {}
         self.story: deque[tuple[int, Message]] = deque(maxlen=STORY_LENGTH)
         self._sent: dict[OrderId, ProposalId] = {}
+        self._sent_in_stall: set[OrderId] = set()
+        """Exits that left although the journal was away: of what led to them it may know nothing."""
         self._entries: dict[ProposalId, list[OrderId]] = {}
         self._approved: dict[ProposalId, TradeProposal] = {}
         self._alive: dict[ProposalId, Symbol] = {}
@@ -119,6 +121,7 @@ class Watch:
         self._sent[intent.id] = intent.proposal_id
         kept = self._kept.orders.get(intent.id)
         if kept is None:
+            self._sent_in_stall.add(intent.id)
             if intent.role is OrderRole.ENTRY or not self._has_stalled:
                 self.breaks("I1", f"order {intent.id} ({intent.role.value}) is sent before its intent is committed")
         elif kept.intent != intent:
@@ -273,7 +276,7 @@ class Watch:
             self.breaks("I3", f"trade {fill.trade_id} of {fill.volume_base} does not account for {position.id}")
         if position.exit_base > position.entry_base:
             self.breaks("I5", f"position {position.id} is closed by more than was opened")
-        leaves = unit.order.intent.role is OrderRole.EXIT and unit.order.id in self._sent
+        leaves = unit.order.intent.role is OrderRole.EXIT and unit.order.id in self._sent.keys() - self._sent_in_stall
         if leaves and before is not None and before.status is PositionStatus.OPEN:
             self.breaks("I9", f"position {position.id} is left by an exit, and no CLOSING was ever committed")
 

@@ -1,6 +1,6 @@
 """What a seed makes of it: settings, pace and steps. The same seed draws the same story on every machine.
 
-Read in order: plan_of(), then what each kind of step is drawn from.
+Read in order: plan_of(), then what each kind of step is drawn from; situations.py puts more into the story.
 """
 
 from __future__ import annotations

@@ -16,4 +16,13 @@ def migrate(connection: Connection) -> None:
         context.run_migrations()
 
 
-migrate(context.config.attributes["connection"])
+def write_down() -> None:
+    """Print what is missing as statements, for somebody else's transaction."""
+    context.configure(dialect_name="postgresql", transactional_ddl=False)
+    context.run_migrations()
+
+
+if context.is_offline_mode():
+    write_down()
+else:
+    migrate(context.config.attributes["connection"])

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from scripts.benchmarks import durable_trades, intent_latency, memory, quiet_tick, replay, whole_trade
+from scripts.benchmarks import durable_trades, intent_latency, memory, quiet_tick, replay, takeover, whole_trade
 from scripts.benchmarks.figures import Outcome, note
 from scripts.benchmarks.options import Options
 from scripts.benchmarks.stage import quiet_logs
@@ -25,6 +25,7 @@ BENCHMARKS: Mapping[str, Callable[[Options], Awaitable[Outcome]]] = {
     "quiet_tick": quiet_tick.measure,  # 4
     "replay": replay.measure,  # 5
     "memory": memory.measure,  # 7
+    "takeover": takeover.measure,
 }
 
 app = App(name="bench", help="Measure the engine against its aims. One JSON object a line.", version_flags=[])

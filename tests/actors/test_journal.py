@@ -75,7 +75,16 @@ class PaperJournal:
 
     @property
     def kept(self) -> list[RecordUnit]:
-        return [unit for group in self.groups for unit in group]
+        """What others have recorded: the journal's own word on its outages is `told`."""
+        return [unit for group in self.groups for unit in group if not is_of_journal(unit)]
+
+    @property
+    def told(self) -> list[RecordUnit]:
+        return [unit for group in self.groups for unit in group if is_of_journal(unit)]
+
+
+def is_of_journal(unit: RecordUnit) -> bool:
+    return isinstance(unit, RecordAlert) and unit.events[0].kind == "journal_stalled"
 
 
 def alert(number: int) -> RecordAlert:
@@ -200,7 +209,7 @@ async def test_an_outage_is_told_once_retried_in_order_and_its_end_told_once(sta
     await stage.advance(2 * SECOND_US)
 
     state = await stage.state_of(actor)
-    assert (journal.attempts, state.stalled, state.in_flight + state.waiting) == (3, True, 7)
+    assert (journal.attempts, state.stalled, state.in_flight + state.waiting) == (3, True, 7 + 1)
     assert stage.of(JournalStalled) == [JournalStalled(reason="connection refused")]
     assert stage.of(IntentRecorded) == []
     assert not actor.is_settled()
@@ -212,6 +221,10 @@ async def test_an_outage_is_told_once_retried_in_order_and_its_end_told_once(sta
     said = [message for message in stage.said if isinstance(message, IntentRecorded | JournalResumed)]
     assert isinstance(said[-1], JournalResumed), "everything that waited is in before it is said"
     assert actor.is_settled()
+    (told,) = journal.told
+    assert isinstance(told, RecordAlert)
+    assert told.events[0].priority is EventPriority.URGENT
+    assert told.events[0].details == (("reason", "connection refused"),)
 
 
 @on_shared
@@ -240,6 +253,51 @@ async def test_a_second_outage_while_catching_up_is_the_same_outage(stage: Stage
     assert len(stage.of(JournalResumed)) == 1
 
 
+@on_shared
+async def test_an_answer_that_is_late_is_an_outage_until_it_comes(stage: Stage) -> None:
+    """Whoever protects must not wait for it; the commit itself goes on, and is made once."""
+    journal = PaperJournal()
+    journal.gate = asyncio.Event()
+    enter(stage, journal, commit_slow_ms=2_000)
+    stage.say(alert(0))
+    stage.dispatcher.settle()
+    stage.clock.advance_to(stage.clock.now_us() + SECOND_US)
+    stage.say(alert(1))
+    stage.dispatcher.settle()
+    fire_until(stage, stage.clock.now_us() + SECOND_US - 1)
+    assert stage.of(JournalStalled) == []
+
+    fire_until(stage, stage.clock.now_us() + 1)
+    assert [said.reason for said in stage.of(JournalStalled)] == ["the database has not answered a commit in time"]
+    assert stage.of(JournalResumed) == []
+
+    journal.gate.set()
+    await stage.settle()
+    assert journal.kept == [alert(0), alert(1)]
+    assert journal.attempts == 2
+    assert len(stage.of(JournalResumed)) == 1
+
+
+@on_shared
+async def test_commits_that_are_answered_in_time_are_no_outage_however_many(stage: Stage) -> None:
+    journal = PaperJournal()
+    enter(stage, journal, commit_slow_ms=2_000)
+    for number in range(50):
+        stage.say(alert(number))
+        await stage.advance(SECOND_US)
+    assert stage.of(JournalStalled) == []
+    assert len(journal.kept) == 50
+
+
+def fire_until(stage: Stage, until_us: int) -> None:
+    """Let time pass while I/O is under way, which `advance` would wait for."""
+    while (due_us := stage.timers.next_due_us()) is not None and due_us <= until_us:
+        stage.clock.advance_to(due_us)
+        stage.timers.fire_next()
+        stage.dispatcher.settle()
+    stage.clock.advance_to(until_us)
+
+
 @on_both
 async def test_too_many_waiting_units_stop_the_engine_instead_of_being_dropped(stage: Stage) -> None:
     journal = PaperJournal()
@@ -247,12 +305,12 @@ async def test_too_many_waiting_units_stop_the_engine_instead_of_being_dropped(s
     enter(stage, journal, waiting_max=5)
     stage.say(alert(0))
     await stage.settle()
-    for number in range(1, 6):
+    for number in range(1, 5):  # Beside the journal's own word on its outage.
         stage.say(alert(number))
     await stage.settle()
     assert stage.failures == []
 
-    stage.say(alert(6))
+    stage.say(alert(5))
     await stage.settle()
 
     [(role, error)] = stage.failures

@@ -227,6 +227,10 @@ def test_a_file_that_says_nothing_changes_nothing(tmp_path: Path, text: str) -> 
         ("orders: {retry_first_ms: 40000}", ": orders.retry_longest_ms is 30000, below orders.retry_first_ms (40000)"),
         ("orders: {silence_max_s: 1}", ": orders.silence_max_s is 1, below orders.poll_s (5)"),
         ("rate_limits: {orders_reserved: 5}", ": rate_limits.orders_reserved is 5, which leaves nothing"),
+        (
+            "journal: {commit_timeout_s: 1}",
+            ": journal.commit_timeout_s is 1, below journal.commit_slow_ms (2000)",
+        ),
         ("journal: {waiting_max: 5}", ": journal.waiting_max is 5, below journal.group_max (512)"),
         ("usd_equivalents: [USD, EUR]", ": usd_equivalents: no instrument trades EUR"),
         ("a: [1\nb: 2", ", line 2: not valid YAML: "),

@@ -1,6 +1,6 @@
 """The real command as a subprocess, and a look into the database that it leaves behind.
 
-Read in order: Command, Result, look(), dump().
+Read in order: Result, run(), Where, look(), do(), dump().
 """
 
 from __future__ import annotations
@@ -150,6 +150,15 @@ def look(where: Where, *queries: str) -> list[list[dict[str, Any]]]:
         return [[dict(row) for row in await connection.fetch(query)] for query in queries]
 
     return asyncio.run(_at(where, ask))
+
+
+def do(where: Where, script: str) -> None:
+    """Run statements that return nothing."""
+
+    async def run_script(connection: Connection) -> None:
+        await connection.execute(script)
+
+    asyncio.run(_at(where, run_script))
 
 
 def dump(where: Where) -> dict[str, list[str]]:

@@ -14,6 +14,7 @@ from asyncpg import Connection
 
 from persistence.database import connect, ensure_schema
 from persistence.embedded import EmbeddedPostgres
+from tests.operations.busy import Rows, a_busy_replay
 from tests.operations.command import Where
 
 CALM = """\
@@ -62,6 +63,30 @@ def new_database(server: EmbeddedPostgres) -> Callable[[], Where]:
 def elsewhere(new_database: Callable[[], Where]) -> Where:
     """An empty database on a server that is not the embedded one of the run."""
     return new_database()
+
+
+@pytest.fixture(scope="session")
+def quiet(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[], Where]) -> Rows:
+    """Return the rows of the same replay that nothing disturbs."""
+    directory = tmp_path_factory.mktemp("quiet")
+    calm = directory / "calm"
+    calm.mkdir()
+    (calm / "risk.yaml").write_text(CALM, encoding="utf-8")
+    busy = a_busy_replay(directory, new_database(), directory / "run.log", calm)
+    busy.done()
+    busy.assert_books_agree()
+    return busy.rows()
+
+
+@pytest.fixture
+def own_server() -> Iterator[EmbeddedPostgres]:
+    """A server that somebody else runs, for one test: it may be stopped and started."""
+    directory = Path(tempfile.mkdtemp(prefix="triplegain-own-"))
+    running = EmbeddedPostgres.start(directory)
+    yield running
+    running.ensure_running()
+    running.stop()
+    shutil.rmtree(directory)
 
 
 @pytest.fixture

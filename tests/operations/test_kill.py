@@ -1,4 +1,4 @@
-"""kill -9 at random moments, start again with the same arguments: it ends as if nothing had happened."""
+"""kill -9 at fifty random moments, start again with the same arguments: it ends as if nothing had happened."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.operations.command import Where, assert_sound, done, look, read_report, running
-from tests.operations.recordings import a_busy_script, time_and_sales
-from tests.operations.sums import assert_equal_to_sums, assert_nothing_twice, assert_same_orders
+from persistence.embedded import EmbeddedPostgres
+from tests.operations.busy import LOG_BYTES, a_busy_replay
+from tests.operations.command import Where, do, done, look, running, wait_until
+from tests.persistence.test_outages import COUNTING
 
-KILLS = 5
-"""In each of four replays: twenty moments."""
-LOG_BYTES = 300_000
-"""What an uninterrupted run logs, at least."""
-REQUESTS = "SELECT id::text AS id FROM trade_requests ORDER BY number"
+KILLS = 10
+"""In each of five replays: fifty moments."""
 STARTS = re.compile(r"(starting|resuming) run (\d+) of account main at (\S+ \S+)")
 
 
@@ -40,46 +38,45 @@ def kill_server(state: Path) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize(("seed", "fill_share_pct"), [(0, 40), (1, 40), (2, 100), (3, 40)])
+@pytest.mark.parametrize(("seed", "fill_share_pct"), [(0, 40), (1, 40), (2, 100), (3, 40), (4, 70)])
 def test_killed_at_random_moments_it_resumes(
     tmp_path: Path, state: Path, log: Path, calm: Path, seed: int, fill_share_pct: int
 ) -> None:
     chance = random.Random(seed)
-    where = Where(state)
-    recording = time_and_sales(tmp_path / "XBTUSDT.csv", seed=20 + seed, trades=3_000)
-    (calm / "execution.yaml").write_text(f"orders: {{expiry_s: 900}}\npaper: {{fill_share_pct: {fill_share_pct}}}\n")
-    script = a_busy_script(recording, trades=150, seed=seed)
-    proposals = script.write(tmp_path / "proposals.jsonl")
-    report = tmp_path / "report.json"
-    words: tuple[str | Path, ...] = (
-        *("--prices", recording.word, "--proposals", proposals, "--state", state, "--until-prices-end"),
-        *("--speed", "max", "--report", report, "--config", calm),
-    )
+    busy = a_busy_replay(tmp_path, Where(state), log, calm, seed=seed, fill_share_pct=fill_share_pct)
     starts = []
 
     for kill in range(KILLS):
         # The first bytes come while it starts. Together less than an uninterrupted run logs.
         after_bytes = 1 if kill == seed else chance.randrange(LOG_BYTES // KILLS)
-        with running(*words, log=log) as process:
+        with busy.begun() as process:
             assert killed(process, log, after_bytes), log.with_suffix(".err").read_text()
         starts += STARTS.findall(log.read_text())
         if kill == 2:
             kill_server(state)
-    result = done(*words, log=log)
+    result = busy.done()
     starts += STARTS.findall(result.stdout)
 
     assert [kind for kind, _number, _at in starts[1:]] == ["resuming"] * (len(starts) - 1)
     numbers = [int(number) for _kind, number, _at in starts]  # A run that was killed as it began has said nothing.
     assert numbers == sorted(set(numbers))
     assert [at for _kind, _number, at in starts] == sorted(at for _kind, _number, at in starts)
-    told = read_report(report)
-    assert_sound(told)
-    assert told["ticks"] == len(recording.times_s)
-    assert told["positions_opened"] >= 60
-    assert_equal_to_sums(where, [recording], told)
-    assert_nothing_twice(where)
-    assert_same_orders(where)
-    (requests,) = look(where, REQUESTS)
-    ids = [row["id"] for row in requests]
-    assert len(ids) == len(set(ids)) == len(script.lines)
-    assert set(script.trades) <= set(ids)
+    busy.assert_books_agree()
+
+
+@pytest.mark.parametrize("victims", ["the engine", "the engine and its server"])
+def test_killed_in_the_middle_of_its_first_migration_the_next_start_completes_it(
+    victims: str, state: Path, log: Path
+) -> None:
+    where = Where(state)
+    server = EmbeddedPostgres.start(state)
+    do(Where(dsn=server.dsn), COUNTING.format(step=5))
+    with running("--for", "1", "--speed", "max", *where.words, log=log) as process:
+        count = "SELECT last_value FROM steps WHERE is_called AND last_value >= 5"
+        wait_until(lambda: look(Where(dsn=server.dsn), count) != [[]], "the fifth step")
+        process.kill()
+        if victims != "the engine":
+            kill_server(state)
+    server.stop()
+
+    assert "starting run 1" in done("--for", "60", "--speed", "max", *where.words, log=log).stdout

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
 import attrs
+import pytest
 
 from messages.base import Currency, ProposalId, Symbol
 from messages.journal import (
@@ -18,12 +19,13 @@ from messages.journal import (
     RecordRequest,
     RecordRiskState,
     RecordSnapshots,
+    RecordUnit,
     RecoveredState,
 )
 from messages.orders import OrderRole, OrderStatus
 from messages.positions import PositionSide, PositionStatus
 from messages.risk import RiskState, TradingState
-from persistence.protocol import Journal
+from persistence.protocol import Journal, JournalUnavailableError
 from tests.persistence.conftest import Shelf
 from tests.persistence.samples import (
     T0,
@@ -120,7 +122,8 @@ def test_what_is_over_is_left_behind_and_its_profit_is_kept(shelf: Shelf) -> Non
     state = on(shelf, story)
     assert state.orders == ()
     assert state.positions == ()
-    assert state.fill_ids == ()
+    assert state.fill_ids == ("f1", "f2"), "told once more, they are no news"
+    assert set(state.order_ids) == {uid("o1"), uid("o2")}, "and their orders are not forgotten"
     gain = Decimal(2700) - Decimal("2568.0220")
     fee = Decimal("6.67685720")
     assert state.realised_by_quote == (("BTC", -gain - fee), ("USDT", gain - fee))
@@ -179,6 +182,21 @@ def test_events_are_numbered_without_a_gap_across_groups_and_engines(shelf: Shel
     asyncio.run(story())
 
 
+def test_an_account_remembers_when_it_began(shelf: Shelf) -> None:
+    async def story() -> None:
+        journal = await shelf.journal()
+        await journal.open_account({Currency("USDT"): Decimal(1)}, T0)
+        state = await journal.load()
+        assert (state.opened_at_us, state.is_new) == (T0, True)
+        journal = await shelf.journal()
+        await journal.open_account({Currency("USDT"): Decimal(1)}, T0 + 5)
+        state = await journal.load()
+        assert (state.opened_at_us, state.is_new) == (T0, False)
+        await shelf.put_down()
+
+    asyncio.run(story())
+
+
 def test_the_balances_of_the_first_start_are_kept(shelf: Shelf) -> None:
     async def story(journal: Journal) -> None:
         first = {Currency("USDT"): Decimal("50000.00"), Currency("BTC"): Decimal("0.1")}
@@ -215,6 +233,99 @@ def test_rows_written_depend_on_the_units_alone(shelf: Shelf) -> None:
         assert journal.rows_written - before == 2 * 5 + 2 * 3  # type: ignore[attr-defined]
         assert journal.commits == 2  # type: ignore[attr-defined]
         await shelf.put_down()
+
+    asyncio.run(story())
+
+
+# The account's executions --------------------------------------------------------------------------
+
+
+def test_a_start_asks_for_every_trade_since_the_oldest_order_that_lives(shelf: Shelf) -> None:
+    early, late = attrs.evolve(a_fill("f1", order="o1"), at_us=T0 - 9), a_fill("f2", order="o2")
+
+    async def story(journal: Journal) -> None:
+        position = a_position("t0", PositionStatus.CLOSED)
+        await journal.commit([RecordFill(fill=early, order=an_order("o1", OrderStatus.FILLED), position=position)])
+        await journal.commit([RecordFill(fill=late, order=an_order("o2", trade="t2"), position=a_position("t2"))])
+
+    state = on(shelf, story)
+    assert state.last_trade_id == "f1"
+    assert state.fill_ids == ("f1", "f2")
+
+
+def test_with_nothing_alive_a_start_asks_for_the_trades_since_the_newest(shelf: Shelf) -> None:
+    async def story(journal: Journal) -> None:
+        position = a_position("t0", PositionStatus.CLOSED)
+        for number in (1, 2):
+            fill = attrs.evolve(a_fill(f"f{number}"), at_us=T0 + number)
+            await journal.commit([RecordFill(fill=fill, order=an_order(status=OrderStatus.FILLED), position=position)])
+
+    assert on(shelf, story).last_trade_id == "f2"
+
+
+def test_what_an_order_counts_and_no_fill_accounts_for_comes_back(shelf: Shelf) -> None:
+    ahead = attrs.evolve(an_order("ahead", OrderStatus.FILLED, role=OrderRole.EXIT), filled_base=Decimal("0.1"))
+    own, others = attrs.evolve(a_fill("f1", order="ahead"), volume_base=Decimal("0.03")), a_fill("f1#1", order="ahead")
+    booked_elsewhere = attrs.evolve(others, order_id=an_order("other").id, volume_base=Decimal("0.02"))
+
+    async def story(journal: Journal) -> None:
+        await journal.commit([RecordFill(fill=own, order=ahead, position=a_position())])
+        await journal.commit([RecordFill(fill=booked_elsewhere, order=an_order("other"), position=a_position())])
+
+    assert dict(on(shelf, story).unbooked)[ahead.id] == Decimal("0.05")
+
+
+# Cut off in the middle ------------------------------------------------------------------------------
+
+
+def test_a_commit_whose_answer_is_lost_goes_in_once(failing_shelf: Shelf) -> None:
+    units: list[RecordUnit] = [a_filled(1), RecordAlert(events=(an_event("alert"),))]
+
+    async def story() -> None:
+        journal = await failing_shelf.journal()
+        await journal.commit([a_filled(7)])
+        failing_shelf.lose_the_next_answer()
+        with pytest.raises(JournalUnavailableError):
+            await journal.commit(units)
+        again = await journal.commit([a_filled(1), RecordAlert(events=(an_event("alert"),))])
+        assert [(event.sequence, event.event.kind) for event in again] == [(2, "order_filled"), (3, "alert")]
+        assert [event.sequence for event in await journal.commit([a_filled(3)])] == [4]
+        await failing_shelf.put_down()
+
+    asyncio.run(story())
+
+
+def test_other_units_are_refused_until_an_unanswered_commit_is_known(failing_shelf: Shelf) -> None:
+    async def story() -> None:
+        journal = await failing_shelf.journal()
+        failing_shelf.lose_the_next_answer()
+        with pytest.raises(JournalUnavailableError):
+            await journal.commit([a_filled(1)])
+        with pytest.raises(RuntimeError, match="come first, unchanged"):
+            await journal.commit([a_filled(2)])
+        await failing_shelf.put_down()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_a_commit_that_dies_with_its_engine_is_kept_whole_or_not_at_all(failing_shelf: Shelf, turns: int) -> None:
+    units = [a_filled(number) for number in range(1, 4)]
+
+    async def story() -> None:
+        journal = await failing_shelf.journal()
+        await journal.commit([a_filled(7)])
+        commit = asyncio.ensure_future(journal.commit(units))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        commit.cancel()
+        await asyncio.gather(commit, return_exceptions=True)
+        after = await failing_shelf.journal()
+        state = await after.load()
+        assert len(state.fill_ids) in (1, 4)
+        numbered = await after.commit([RecordAlert(events=(an_event("alert"),))])
+        assert numbered[0].sequence == len(state.fill_ids) + 1
+        await failing_shelf.put_down()
 
     asyncio.run(story())
 

@@ -24,6 +24,7 @@ from actors.audit import Violation
 from actors.journal.actor import JournalActor
 from actors.order import intents, protection, sizing
 from actors.order.actor import OrderActor
+from actors.order.shell.adopting import Adopting
 from actors.order.shell.guarding import Guarding
 from actors.order.shell.requests import Requests
 from actors.order.shell.sending import Sending
@@ -335,11 +336,11 @@ DEFECTS: tuple[Defect, ...] = (
     ),
     Defect(
         name="fill lost in recovery",
-        text="a fill told before the journal is read is taken for somebody else's",
-        where=RecoveringActor.is_too_early,
-        old="return True",
-        new="return False",
-        breaks=("I6", "liveness", "crash-only"),
+        text="a fill that the exchange tells while the start still asks is looked into and never booked",
+        where=Adopting._puts_off,
+        old="survey.put_off.append(message)",
+        new="pass",
+        breaks=("I4", "I5", "I6", "I9", "liveness"),
     ),
     Defect(
         name="early messages dropped",

@@ -10,7 +10,7 @@ from decimal import Decimal
 import attrs
 
 from messages.base import ExternalOrderId, OrderId, ProposalId, Symbol
-from messages.orders import ExchangeOrder, OrderStatus, TimeInForce
+from messages.orders import ExchangeOrder, OrderStatus, OrderTerms, TimeInForce
 from messages.trades import OrderType, Side
 
 STOPS = frozenset({OrderType.STOP_LOSS, OrderType.STOP_LOSS_LIMIT})
@@ -59,6 +59,7 @@ class BookOrder:
     held: Decimal = ZERO
     """What is held back for it: quote currency of a resting spot buy, base currency of a resting spot sell."""
     _view: ExchangeOrder | None = None
+    _terms: OrderTerms | None = None
 
     @property
     def is_open(self) -> bool:
@@ -115,4 +116,18 @@ class BookOrder:
             filled_base=filled_base,
             trigger_price_quote=self.trigger_price_quote,
             reason=self.reason,
+            terms=self.terms(),
         )
+
+    def terms(self) -> OrderTerms:
+        """Return what it was placed as, made once: that never changes."""
+        if self._terms is None:
+            self._terms = OrderTerms(
+                side=self.side,
+                order_type=self.order_type,
+                limit_price_quote=self.limit_price_quote,
+                leverage=self.leverage,
+                reduce_only=self.reduce_only,
+                opened_at_us=self.opened_at_us,
+            )
+        return self._terms

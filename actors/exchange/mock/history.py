@@ -139,6 +139,11 @@ class History:
             found.append(fill)
         return tuple(found), max(number, self.trade_count)
 
+    def fills_since(self, since_us: int, until_us: int | None = None) -> tuple[Fill, ...]:
+        """Return the trades from that instant on; those after `until_us` are left out."""
+        trades = self._fills.values()
+        return tuple(fill for fill in trades if since_us <= fill.at_us and (until_us is None or fill.at_us <= until_us))
+
     def seen_until(self, until_us: int | None) -> int:
         """Return the number of the newest trade that is not later than `until_us`."""
         number = self.trade_count

@@ -44,7 +44,10 @@ def _poll(question: PollOrders, history: History, horizon_us: int | None) -> Ord
     views = (history.view(order, horizon_us) for order in orders if order is not None)
     after = history.trade_count if question.after_trade is None else number_of(question.after_trade)
     fills, cursor = history.fills_after(after, horizon_us)
-    if question.after_trade is None:
+    if question.after_trade is None and question.since_us is not None:
+        cursor = history.seen_until(horizon_us)
+        fills = history.fills_since(question.since_us, horizon_us)
+    elif question.after_trade is None:
         cursor = history.seen_until(horizon_us)
         fills = tuple(fill for asked in question.order_ids for fill in history.fills_of(asked, horizon_us))
     return OrdersPolled(

@@ -1,1 +1,4 @@
-"""The shell of OrderActor in layers: desk, sending, guarding, settling, requests; `actor.py` stands on top."""
+"""The shell of OrderActor in layers: desk, sending, guarding, settling, adopting, requests.
+
+`actor.py` stands on top.
+"""

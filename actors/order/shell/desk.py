@@ -1,7 +1,7 @@
 """The desk: what OrderActor remembers, and what every layer above it does with it.
 
-The layers stand on each other, and each calls only those below: desk, sending, guarding, settling, requests, and
-`actor.py` on top. What the lower ones need of the upper ones is declared here, abstract.
+The layers stand on each other, and each calls only those below: desk, sending, guarding, settling, adopting, requests,
+and `actor.py` on top. What the lower ones need of the upper ones is declared here, abstract.
 """
 
 from __future__ import annotations
@@ -58,13 +58,18 @@ class OrderDesk(RecoveringActor):
         self._is_ready = False
         self._is_stopping = False
         self._is_stalled = False
+        self._is_surveying = True
+        """Whether it is being found out which orders are ours: until then nothing is acted on."""
         self._to_reconcile: set[OrderId] = set()
         self._reconciled = 0
         self._repaired = 0
         self._is_poll_set = False
         self._poll_cursor: TradeId | None = None
+        self._poll_since_us: int | None = None
         self._owes_poll = False
-        """Whether the start waits for the trades since the last one that the journal knows, or for where they begin."""
+        """Whether the start waits for the trades since the last one that the journal knows."""
+        self._polls_until_us = 0
+        """Until then the records of the exchange may lack what happened before the start."""
         self._booked: OrderedDict[TradeId, None] = OrderedDict()
         self._unclaimed: deque[Fill] = deque()
         """What others traded and may have closed of ours: an entry that is live may have filled before."""
@@ -121,7 +126,8 @@ class OrderDesk(RecoveringActor):
                 return
             self._to_reconcile.discard(order_id)
             self._reconciled += 1
-        if not self._to_reconcile and not self._is_ready and not self._owes_poll:
+        is_under_way = self._to_reconcile or self._owes_poll or self._is_surveying
+        if not is_under_way and not self._is_ready:
             self.emit(OrdersReconciled(orders=self._reconciled, repaired=self._repaired))
             self._set_poll()
 
@@ -135,9 +141,13 @@ class OrderDesk(RecoveringActor):
         self.emit(RecordAlert(events=(event,)), trade.id)
 
     def _set_poll(self) -> None:
-        if not self._is_poll_set and (self._book.trades or self._owes_poll):
+        if not self._is_poll_set and self._wants_poll():
             self._is_poll_set = True
             self.after(self._settings.poll_s * MICROSECONDS, PollDue(), NO_TRADE)
+
+    def _wants_poll(self) -> bool:
+        """Say whether there is something to ask about: a trade that lives, or a start whose records may lag behind."""
+        return bool(self._book.trades) or self._owes_poll or self.now_us < self._polls_until_us
 
     @abstractmethod
     def _align(self, trade: Trade) -> None:

@@ -73,7 +73,7 @@ class Guarding(Sending):
 
         While a fill is on its way to the position, nobody knows how much is held: its PositionChanged comes back here.
         """
-        if not trade.is_in_step:
+        if self._is_surveying or not trade.is_in_step:
             return
         is_alone = trade.closing is None or self._book.is_alone(trade)
         for step in plan(trade, self._of(trade.proposal), is_alone=is_alone):

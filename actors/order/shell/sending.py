@@ -74,7 +74,7 @@ class Sending(OrderDesk):
         self._book.add(trade, tracked)
         self.emit(RecordIntent(order=order, request=request), trade.id)
         if self._is_stalled and intent.role is not OrderRole.ENTRY:
-            self._ask_to_place(intent.id)
+            self._place_unrecorded(tracked)
 
     def _ask_to_place(self, order_id: OrderId) -> None:
         """The intent is committed (or must go without): ask when it may leave."""
@@ -84,9 +84,15 @@ class Sending(OrderDesk):
         if tracked.is_withdrawn:
             self._over(tracked, Happening.WITHDRAWN, "withdrawn before it was sent")
             return
-        tracked.phase = Phase.WAITING
         role = tracked.order.intent.role
-        wait_us = self._settings.permit_wait_max_s * MICROSECONDS if role is OrderRole.ENTRY else FOREVER_US
+        wait_us = FOREVER_US
+        if role is OrderRole.ENTRY:
+            may_wait_us = self._settings.permit_wait_max_s * MICROSECONDS
+            wait_us = tracked.order.intent.created_at_us + may_wait_us - self.now_us
+            if wait_us <= 0:
+                self._over(tracked, Happening.WITHDRAWN, "its intent could not be kept in time")
+                return
+        tracked.phase = Phase.WAITING
         self._ask_permit(tracked, CallKind.PLACE, PLACING[role], wait_us)
 
     def _use_permit(self, message: PermitGranted) -> None:
@@ -194,7 +200,7 @@ class Sending(OrderDesk):
 
     def _poll(self) -> None:
         self._is_poll_set = False
-        if not self._book.trades and not self._owes_poll:
+        if not self._wants_poll():
             return
         deadline_us = self.now_us + self._settings.poll_s * MICROSECONDS
         self.emit(
@@ -204,7 +210,7 @@ class Sending(OrderDesk):
     def _send_poll(self) -> None:
         """Ask for our orders, and for every trade since: what others do to our positions is told by nobody else."""
         ids = tuple(id_ for id_, tracked in self._book.live.items() if tracked.phase is Phase.RESTING)
-        self.emit(PollOrders(order_ids=ids, after_trade=self._poll_cursor))
+        self.emit(PollOrders(order_ids=ids, after_trade=self._poll_cursor, since_us=self._poll_since_us))
         self._set_poll()
 
     def _go_on_without_journal(self) -> None:
@@ -212,4 +218,10 @@ class Sending(OrderDesk):
         self._is_stalled = True
         for tracked in tuple(self._book.live.values()):
             if tracked.phase is Phase.RECORDING and tracked.order.intent.role is not OrderRole.ENTRY:
-                self._ask_to_place(tracked.order.id)
+                self._place_unrecorded(tracked)
+
+    def _place_unrecorded(self, tracked: Tracked) -> None:
+        """Let an order that protects or closes leave before its intent is kept, and tell a person."""
+        intent = tracked.order.intent
+        self._alert("sent_unrecorded", tracked.trade, f"the {intent.role.value} {intent.id} leaves before it is kept")
+        self._ask_to_place(intent.id)

@@ -282,7 +282,10 @@ class Settling(Guarding):
             return
         tracked.fill_ids.add(fill.trade_id)
         tracked.heard_at_us = self.now_us
-        tracked.order = apply_fill(tracked.order, fill, tracked.asked_base)
+        if tracked.counted_base >= fill.volume_base:
+            tracked.counted_base -= fill.volume_base
+        else:
+            tracked.order = apply_fill(tracked.order, fill, tracked.asked_base)
         self._leave_settling(tracked)
         if tracked.is_live and tracked.phase in (Phase.SENT, Phase.WAITING, Phase.RECORDING):
             tracked.phase = Phase.RESTING

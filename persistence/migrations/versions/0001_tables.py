@@ -251,7 +251,18 @@ def upgrade() -> None:
             op.execute(statement)
 
 
+REFUSE = """
+DO $$ BEGIN
+    IF EXISTS (SELECT FROM {table}) THEN
+        RAISE EXCEPTION '{table} holds rows: this step is not taken back over them; back up, and empty it first';
+    END IF;
+END $$
+"""
+
+
 def downgrade() -> None:
-    """Drop them, with all they hold."""
+    """Drop them, unless one holds anything: there is no step before that could keep it."""
+    for table in TABLES:
+        op.execute(REFUSE.format(table=table))
     for table in TABLES:
         op.execute(f"DROP TABLE {table}")
