@@ -19,6 +19,8 @@ WHAT = Group("What to trade on")
 HOW_LONG = Group("How fast and how long")
 WHERE = Group("Where things are kept")
 OUTPUT = Group("What is shown")
+SEEDS = Group("Which seeds")
+SEEDS_BY_DEFAULT, FIRST_SEED = 1_000, 1
 SPEED = "max"
 LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL")
 
@@ -108,6 +110,64 @@ def run(
 
 
 @app.command
+def simulate(
+    *,
+    seeds: Annotated[int | None, Parameter(group=SEEDS, validator=validators.Number(gte=1, lte=1_000_000_000))] = None,
+    seed: Annotated[
+        int | None, Parameter(group=SEEDS, validator=validators.Number(gte=0, lte=1_000_000_000_000))
+    ] = None,
+    minutes: Annotated[int, Parameter(group=HOW_LONG, validator=validators.Number(gte=1, lte=1_440))] = 3,
+    jobs: Annotated[int | None, Parameter(group=HOW_LONG, validator=validators.Number(gte=1, lte=1_024))] = None,
+    trace: Annotated[bool, Parameter(group=OUTPUT, negative=())] = False,
+    shrink: Annotated[bool | None, Parameter(group=OUTPUT)] = None,
+    json: Annotated[bool, Parameter(group=OUTPUT, negative=())] = False,
+) -> int:
+    """Put the engine under fire from seeds: every fault, crashes anywhere, and every promise checked throughout.
+
+    A seed draws a story, which is acted out on the real actors with a virtual clock and an exchange and a database
+    that misbehave. The same seed makes the same story, message by message. Exit code 1 when a seed fails. Ctrl-C
+    ends it with what was done so far.
+
+    Parameters
+    ----------
+    seeds
+        How many seeds; 1,000 by default, or one when only --seed is given.
+    seed
+        The first seed, 1 by default.
+    minutes
+        How long each story is, on its own clock, before everything is left in peace to come right.
+    jobs
+        How many processes work; by default one for each core. What is printed does not depend on it.
+    trace
+        Print every message of one seed as it is read.
+    shrink
+        Shrink every failing story that is told (five at most) to a short one that fails in the same way. Without a
+        word the first one is, for a few seconds; with --no-shrink none.
+    json
+        Print one JSON object and nothing else.
+
+    """
+    from scripts.simulating import Wanted, simulate_seeds  # noqa: PLC0415 - The other verbs do without it.
+
+    if trace and (json or (seeds is not None and seeds > 1)):
+        other = "--json" if json else f"--seeds {seeds}"
+        print(f"triplegain: --trace shows one seed line by line, and does not go with {other}", file=sys.stderr)
+        return EXIT_USAGE
+    is_one = trace or (seeds is None and seed is not None)
+    return simulate_seeds(
+        Wanted(
+            first=FIRST_SEED if seed is None else seed,
+            count=1 if is_one else SEEDS_BY_DEFAULT if seeds is None else seeds,
+            minutes=minutes,
+            jobs=jobs,
+            shrinks=shrink,
+            traces=trace,
+            as_json=json,
+        )
+    )
+
+
+@app.command
 def backup(
     file: Path,
     /,
@@ -166,7 +226,7 @@ def restore(
 
 def _verb() -> str:
     """Return the verb that was called, for whoever is told where to read on."""
-    words = [word for word in sys.argv[1:2] if word in ("run", "backup", "restore")]
+    words = [word for word in sys.argv[1:2] if word in ("run", "simulate", "backup", "restore")]
     return words[0] if words else "run"
 
 

@@ -36,7 +36,11 @@ def check_wiring(declarations: Iterable[Declaration], spoken_outside: frozenset[
 
     `spoken_outside` are the messages that timers, I/O, the prices and people put in.
     """
-    everyone = list(declarations)
+    _check_wiring(tuple(declarations), spoken_outside)
+
+
+@cache  # Simulations start the same machine thousands of times.
+def _check_wiring(everyone: tuple[Declaration, ...], spoken_outside: frozenset[type[Message]]) -> None:
     said = spoken_outside.union(*(declaration.emits for declaration in everyone))
     heard: dict[type[Message], list[str]] = {}
     for declaration in everyone:

@@ -13,6 +13,7 @@ import attrs
 
 from actors.exchange.mock.faults import Faults
 from actors.runtime.simulation.pace import SECOND_US
+from actors.simulator.store import UnreliableStore
 from messages.base import Currency, OrderId, Symbol
 from messages.trades import Side
 from persistence.unreliable import Outage
@@ -31,6 +32,8 @@ class Surroundings:
 
     exchange: Faults
     database: Outage
+    store: UnreliableStore
+    """Where the exchange keeps its books."""
     bits: Callable[[int], int]
     """So many random bits, from the seed."""
     resting: list[OrderId] = attrs.field(factory=list)
@@ -131,6 +134,10 @@ def _commit_answers_lost(around: Surroundings, amount: int) -> None:
     around.database.lost_answers += amount
 
 
+def _books_unsaved(around: Surroundings, amount: int) -> None:
+    around.store.failures += amount
+
+
 STRIKES: Final[Mapping[str, Misbehave]] = {
     "lost requests": _counted("lost_requests"),
     "lost answers": _counted("lost_answers"),
@@ -166,6 +173,7 @@ STRIKES: Final[Mapping[str, Misbehave]] = {
     "cancelled by hand": _cancelled_by_hand,
     "database away": _database_away,
     "answers to commits lost": _commit_answers_lost,
+    "books of the exchange unsaved": _books_unsaved,
 }
 
 SITUATIONAL: Final = frozenset({"ends without figures"})
@@ -177,6 +185,7 @@ def heal(around: Surroundings) -> None:
     around.exchange.heal()
     around.database.is_away = False
     around.database.lost_answers = 0
+    around.store.failures = 0
 
 
 def give_back(around: Surroundings, moved: Mapping[Currency, Decimal]) -> None:

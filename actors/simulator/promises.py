@@ -131,6 +131,8 @@ class Promises:
 
     def _approving(self, message: TradeApproved) -> None:
         proposal = message.proposal
+        if proposal.id in self._kept.requests:
+            self._judge.breaks("I2", f"trade {proposal.id} is approved although it has been answered before")
         self._asked[proposal.id].note(proposal.stop_loss_quote, proposal.take_profit_quote)
         self._reserved[proposal.id] = message.exposure_usd
 
@@ -232,8 +234,8 @@ class Promises:
 
     def kept(self, position: Position) -> None:
         """A position's levels are those that its strategy has named, unless trailing has moved its stop."""
-        asked = self._asked.get(position.proposal_id)
-        if asked is None:
+        asked = self._asked[position.proposal_id]
+        if position.proposal_id not in self._reserved:
             return  # Taken up by a start that found nothing of the trade but its orders: nobody has asked for it.
         if not position.stop_is_trailing and position.stop_loss_quote not in asked.stops:
             self._judge.breaks("I4", f"nobody asked for the stop of {position.id} at {position.stop_loss_quote}")

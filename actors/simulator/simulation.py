@@ -9,6 +9,8 @@ from collections.abc import Mapping
 import attrs
 
 from actors.audit import Violation
+from actors.runtime.simulation.scheduler import Hear
+from actors.simulator.exercised import Figures, exercised
 from actors.simulator.guard import Guard
 from actors.simulator.peace import leave_in_peace
 from actors.simulator.plan import Plan
@@ -33,14 +35,24 @@ class Outcome:
     position_steps: Mapping[tuple[PositionStatus | None, PositionStatus], int]
     story: tuple[tuple[int, Message], ...]
     """The last messages, with their instants."""
+    began_us: int
+    """The instant of the virtual clock at which the story begins."""
+    acted: int
+    """How many steps of the plan had been done when it ended."""
+    exercised: Figures
 
 
-def simulate(plan: Plan) -> Outcome:
-    """Act a plan out and judge it. The same plan has the same outcome, on every machine."""
-    stage = Stage(plan)
+def simulate(plan: Plan, hear: Hear | None = None) -> Outcome:
+    """Act a plan out and judge it. The same plan has the same outcome, on every machine.
+
+    `hear` is told the instant, the reader and the message whenever somebody reads one.
+    """
+    stage = Stage(plan, hear)
     guard = Guard(stage)
+    acted = 0
     for step in plan.steps:
         stage.act(step)
+        acted += 1
         guard.look()
         if stage.watch.broken is not None:
             break
@@ -57,6 +69,9 @@ def simulate(plan: Plan) -> Outcome:
         order_steps=stage.watch.order_steps,
         position_steps=stage.watch.position_steps,
         story=tuple(stage.watch.story),
+        began_us=stage.began_us,
+        acted=acted,
+        exercised=exercised(stage, plan.steps[:acted]),
     )
 
 

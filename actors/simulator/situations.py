@@ -24,7 +24,7 @@ NEWEST = -1
 SOON_US: Final = (0, MILLISECOND_US, 50 * MILLISECOND_US, 500 * MILLISECOND_US, 2 * SECOND_US)
 UNDER_WAY_US: Final = (50 * MILLISECOND_US, 500 * MILLISECOND_US, 2 * SECOND_US)
 LATER_US: Final = (SECOND_US, 3 * SECOND_US, 8 * SECOND_US)
-STORIES_WITHOUT: Final = 4
+STORIES_WITHOUT: Final = 3
 """One story in so many has no such situation."""
 
 Situation = Callable[[Random], tuple[Step, ...]]
@@ -35,7 +35,7 @@ def with_situations(chance: Random, steps: Sequence[Step]) -> tuple[Step, ...]:
     story = list(steps)
     if chance.randrange(STORIES_WITHOUT) == 0:
         return tuple(story)
-    for _ in range(chance.choice((1, 2, 3))):
+    for _ in range(chance.choice((2, 3, 4))):
         place = chance.randrange(len(story) + 1)
         story[place:place] = chance.choice(SITUATIONS)(chance)
     return tuple(story)
@@ -202,6 +202,16 @@ def _many_at_once(chance: Random) -> tuple[Step, ...]:
     )
 
 
+def _held_for_long(chance: Random) -> tuple[Step, ...]:
+    """Two positions, one opened after the other, and nothing happens to them."""
+    side = chance.choice((Side.BUY, Side.SELL))
+    return (
+        _trade(chance, side=side, leverage=2, stop_bps=300),
+        _later(chance, _trade(chance, side=side, leverage=2, stop_bps=300)),
+        *(_price(move_bps, after_us=30 * SECOND_US) for move_bps in (3, -3, 3, -3, 3)),
+    )
+
+
 def _said_again_after_a_crash(chance: Random) -> tuple[Step, ...]:
     """A strategy that has seen the engine die hands in again what it handed in before."""
     trade = _trade(chance)
@@ -227,6 +237,7 @@ SITUATIONS: Final[tuple[Situation, ...]] = (
     _halted_before_a_crash,
     _said_again_after_a_crash,
     _many_at_once,
+    _held_for_long,
 )
 
 

@@ -15,12 +15,11 @@ import attrs
 
 from actors.exchange.mock.actor import MockExchangeActor
 from actors.exchange.mock.faults import Faults
-from actors.exchange.mock.store import MemoryStore
 from actors.runtime.clock import SteppedClock
 from actors.runtime.dispatchers import run_at_once
 from actors.runtime.ids import seeded_ids
 from actors.runtime.simulation.pace import SECOND_US
-from actors.runtime.simulation.scheduler import SeededScheduler
+from actors.runtime.simulation.scheduler import Hear, SeededScheduler
 from actors.runtime.switchboard import Switchboard
 from actors.simulator.faults import STRIKES, Surroundings, give_back, heal
 from actors.simulator.machines import ExchangeAlone, SimulatedMachine
@@ -41,6 +40,7 @@ from actors.simulator.plan import (
     Step,
     Strike,
 )
+from actors.simulator.store import UnreliableStore
 from actors.simulator.watch import Watch
 from actors.system import World
 from messages.base import ProposalId, Symbol
@@ -78,16 +78,18 @@ DRAIN_US = 15 * SECOND_US
 class Stage:
     """One story being acted out. `watch.broken` says what went wrong first."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, hear: Hear | None = None) -> None:
         self.plan = plan
         chance = Random(f"{plan.seed} on stage")  # noqa: S311 - A story, no secret.
         self._bits = chance.getrandbits
-        self.clock = SteppedClock(EPOCH_US + chance.randrange(SPREAD_US))
+        self.began_us = EPOCH_US + chance.randrange(SPREAD_US)
+        self.clock = SteppedClock(self.began_us)
         self.kept = MemoryJournal()
         self.outage = Outage()
         self.exchange = Faults()
-        self.around = Surroundings(exchange=self.exchange, database=self.outage, bits=self._bits)
-        self.scheduler = SeededScheduler(chance, self.clock)
+        self.store = UnreliableStore()
+        self.around = Surroundings(exchange=self.exchange, database=self.outage, store=self.store, bits=self._bits)
+        self.scheduler = SeededScheduler(chance, self.clock, hear)
         self.scheduler.pace = plan.pace
         self.watch = Watch(plan.settings, self.kept, self.clock)
         self.struck: Counter[str] = Counter()
@@ -96,7 +98,6 @@ class Stage:
         self.asleep_us = 0
         """For how long in all the machine has slept."""
         self._names = seeded_ids(f"{plan.seed} names")
-        self._store = MemoryStore()
         self._prices = dict(PRICES)
         self._ticks = 0
         self._runs = 0
@@ -303,7 +304,7 @@ class Stage:
             new_id=seeded_ids(f"{self.plan.seed} run {self._runs}"),
             journal=journal,
             equity_start_usd=execution.in_account_money(execution.paper.balances),
-            book_store=self._store,
+            book_store=self.store,
             faults=self.exchange,
             is_repeatable=True,
         )

@@ -35,7 +35,8 @@ from messages.risk import TradingState, TradingStateChanged
 from messages.trades import OrderType, TradeApproved, TradeEnded, TradeProposal
 from persistence.memory import MemoryJournal
 
-STORY_LENGTH = 50
+STORY_LENGTH = 400
+"""Ticks included, of which `story.py` shows few."""
 ZERO = Decimal(0)
 
 
@@ -53,6 +54,8 @@ class Watch:
         self.said: dict[type[Message], int] = {}
         self.order_steps: dict[tuple[OrderStatus | None, OrderStatus], int] = {}
         self.position_steps: dict[tuple[PositionStatus | None, PositionStatus], int] = {}
+        self.states: list[TradingState] = []
+        """What trading was switched to, in order."""
         self.story: deque[tuple[int, Message]] = deque(maxlen=STORY_LENGTH)
         self._sent: dict[OrderId, ProposalId] = {}
         self._sent_in_stall: set[OrderId] = set()
@@ -232,6 +235,7 @@ class Watch:
         self._has_stalled = True
 
     def _switching(self, message: TradingStateChanged) -> None:
+        self.states.append(message.state)
         self._is_halted = message.state is TradingState.HALTED
 
     # What is kept ---------------------------------------------------------------------------------

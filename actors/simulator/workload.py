@@ -1,19 +1,20 @@
 """What a seed makes of it: settings, pace and steps. The same seed draws the same story on every machine.
 
-Read in order: plan_of(), then what each kind of step is drawn from; situations.py puts more into the story.
+Read in order: plan_of(), then what each kind of step is drawn from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from random import Random
 from typing import Final
 
 import attrs
 
 from actors.runtime.simulation.pace import MILLISECOND_US, SECOND_US, drawn_pace
+from actors.simulator.episodes import with_episode
 from actors.simulator.faults import SITUATIONAL, STRIKES
 from actors.simulator.plan import (
     Cancel,
@@ -54,19 +55,30 @@ SMALL_MOVES_BPS: Final = (-60, -25, -10, -3, 0, 3, 10, 25, 60)
 LARGE_MOVES_BPS: Final = (-1_500, -400, -200, 200, 400, 1_500)
 STORIES_OF_ONE_KIND: Final = 8
 """One story in so many consists of little but a few kinds of steps, which then meet each other often."""
+STORIES_OF_FEW_FAULTS: Final = 3
+FEW_FAULTS: Final = 3
 
 
 def plan_of(seed: int, minutes: int) -> Plan:
     """Return the story of this seed: `minutes` of the virtual clock are filled with steps."""
     chance = Random(seed)  # noqa: S311 - A story, no secret.
-    settings = _settings(chance)
+    rare = Random(f"{seed} rare")  # noqa: S311 - Drawn apart, so that a new rarity leaves the other stories alone.
+    settings = _with_rarities(_settings(chance), rare)
     pace = drawn_pace(chance)
-    steps = with_situations(chance, _steps(chance, minutes * MINUTE_US))
-    return Plan(seed=seed, settings=settings, pace=pace, steps=steps)
+    steps = _steps(chance, minutes * MINUTE_US, _faults(rare))
+    steps = with_episode(steps, rare, is_poor=settings.execution.paper.balances is POOR)
+    fears = Random(f"{seed} fears")  # noqa: S311 - Apart as well.
+    return Plan(seed=seed, settings=settings, pace=pace, steps=with_situations(fears, steps))
 
 
-def _steps(chance: Random, length_us: int) -> Sequence[Step]:
-    deck = _deck(chance)
+def _faults(chance: Random) -> tuple[str, ...]:
+    """Return what can go wrong in this story: anything, or a few faults that then meet each other often."""
+    names = tuple(name for name in STRIKES if name not in SITUATIONAL)
+    return tuple(chance.sample(names, FEW_FAULTS)) if chance.randrange(STORIES_OF_FEW_FAULTS) == 0 else names
+
+
+def _steps(chance: Random, length_us: int, faults: tuple[str, ...]) -> Sequence[Step]:
+    deck = _deck(chance, faults)
     steps: list[Step] = [PriceMoves(symbol=symbol, move_bps=0) for symbol in (BTC_USDT, XRP_USDT, XRP_BTC)]
     passed_us = 0
     while passed_us < length_us:
@@ -77,15 +89,16 @@ def _steps(chance: Random, length_us: int) -> Sequence[Step]:
     return steps
 
 
-def _deck(chance: Random) -> Sequence[Callable[[Random], Step]]:
+def _deck(chance: Random, faults: tuple[str, ...]) -> Sequence[Callable[[Random], Step]]:
     """Return what is drawn from: each maker as often as it weighs, some missing in some stories."""
-    weights = {
+    strike = partial(_strike, faults)
+    weights: dict[Callable[[Random], Step], int] = {
         _price_moves: 26,
         _propose: 14,
         _protect: 4,
         _cancel: 3,
         _close: 4,
-        _strike: 12,
+        strike: 12,
         _heal: 3,
         _crash: 5,
         _jump: 1,
@@ -98,7 +111,7 @@ def _deck(chance: Random) -> Sequence[Callable[[Random], Step]]:
     if chance.randrange(4) == 0:
         weights[_crash] = weights[_restart] = 0
     if chance.randrange(4) == 0:
-        weights[_strike] = 0
+        weights[strike] = 0
     return [make for make, weight in weights.items() for _ in range(weight)]
 
 
@@ -141,13 +154,8 @@ def _close(chance: Random) -> Step:
     return Close(trade=chance.randrange(50))
 
 
-def _strike(chance: Random) -> Step:
-    return Strike(fault=chance.choice(_fault_names()), amount=1 + chance.randrange(4))
-
-
-@cache
-def _fault_names() -> tuple[str, ...]:
-    return tuple(name for name in STRIKES if name not in SITUATIONAL)
+def _strike(faults: tuple[str, ...], chance: Random) -> Step:
+    return Strike(fault=chance.choice(faults), amount=1 + chance.randrange(4))
 
 
 def _heal(_chance: Random) -> Step:
@@ -176,6 +184,17 @@ def _set_state(chance: Random) -> Step:
 
 
 # Settings -----------------------------------------------------------------------------------------
+
+
+def _with_rarities(settings: Settings, chance: Random) -> Settings:
+    """Return the settings with what else would almost never happen: liquidations, entries that expire unheard."""
+    execution = settings.execution
+    if chance.randrange(6) == 0:
+        execution = attrs.evolve(execution, orders=attrs.evolve(execution.orders, expiry_s=5))
+    if execution.paper.balances is POOR:  # The rich are far from any margin call.
+        level_pct = Decimal(chance.choice((40, 170, 250, 400)))
+        execution = attrs.evolve(execution, paper=attrs.evolve(execution.paper, liquidation_level_pct=level_pct))
+    return attrs.evolve(settings, execution=execution)
 
 
 @cache

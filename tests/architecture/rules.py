@@ -133,6 +133,18 @@ def worldly(source: str) -> list[Finding]:
     return sorted({use for use in _uses(source) if _is_of(use.what, *WORLDLY) or WALL_CLOCK.search(use.what)})
 
 
+def unseeded(source: str) -> list[Finding]:
+    """Return where chance is made without a seed."""
+    made = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    aliases = _aliases(ast.parse(source))
+    bare = (node for node in made if not node.args and not node.keywords)
+    return sorted(
+        Finding(node.lineno, name)
+        for node in bare
+        if (name := _full_name(node.func, aliases)) in ("random.Random", "random.SystemRandom")
+    )
+
+
 # Money is exact -----------------------------------------------------------------------------------
 
 

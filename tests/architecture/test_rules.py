@@ -44,10 +44,24 @@ WORLDLY_ALLOWED: Allowed = {
     ("actors/runtime/ids.py", "uuid.uuid4"): "the port for ids",
     ("actors/market/random_walk.py", "random"): "a price source, from a seed",
     ("actors/market/random_walk.py", "random.Random"): "a price source, from a seed",
+    ("actors/runtime/simulation/pace.py", "random.Random"): "drawn from the seed that is handed in",
+    ("actors/runtime/simulation/scheduler.py", "random.Random"): "what happens next is drawn, from the seed handed in",
+    ("actors/simulator/workload.py", "random.Random"): "a story is drawn from its seed",
+    ("actors/simulator/situations.py", "random.Random"): "the same",
+    ("actors/simulator/episodes.py", "random.Random"): "drawn from the seed that is handed in",
+    ("actors/simulator/stage.py", "random.Random"): "the scheduler's chance, from the story's seed",
+    ("actors/simulator/exercised.py", "random.Random"): "for a machine that never starts: only its parts are looked at",
 }
 SQL_ALLOWED: Allowed = {}
 PERSISTENCE_ALLOWED: Allowed = {
     ("actors/harness.py", "persistence.memory.MemoryJournal"): "puts the engine in a box, for stories and tests",
+    ("actors/simulator/stage.py", "persistence.memory.MemoryJournal"): "the database that outlives the engine",
+    ("actors/simulator/stage.py", "persistence.unreliable.Outage"): "it fails as a database does",
+    ("actors/simulator/stage.py", "persistence.unreliable.UnreliableJournal"): "it fails as a database does",
+    ("actors/simulator/faults.py", "persistence.unreliable.Outage"): "what a story makes go wrong",
+    ("actors/simulator/watch.py", "persistence.memory.MemoryJournal"): "looks at every row as it is kept",
+    ("actors/simulator/promises.py", "persistence.memory.MemoryJournal"): "the same",
+    ("actors/simulator/exercised.py", "persistence.memory.MemoryJournal"): "for a machine that never starts",
 }
 
 
@@ -77,6 +91,8 @@ BROKEN: list[tuple[Rule, str]] = [
     (rules.worldly, "from uuid import uuid4\nid_ = uuid4()"),
     (rules.worldly, "import random"),
     (rules.worldly, "def f():\n    import time\n    return time.time()"),
+    (rules.unseeded, "from random import Random\nchance = Random()"),
+    (rules.unseeded, "import random\nchance = random.SystemRandom()"),
     (rules.floats, "fee = 0.26"),
     (rules.floats, "price = float(text)"),
     (rules.floats, "x = Decimal(1e-8)"),
@@ -99,6 +115,7 @@ SOUND: list[tuple[Rule, str]] = [
     (rules.blocking, "self.open()\nposition.open(1)"),
     (rules.worldly, "now_us = self.now_us\ntime = 5\nrandom = time"),
     (rules.worldly, "from datetime import datetime\nmoment = datetime.fromtimestamp"),
+    (rules.unseeded, "from random import Random\nchance = Random(seed)"),
     (rules.floats, "from decimal import Decimal\nfee = Decimal('0.26')\nn = 10_000"),
     (rules.impure_imports, "import attrs\nimport heapq\nfrom messages.orders import Order\nimport sortedcontainers"),
     (rules.impure_imports, "from actors.position.profit import realised\nfrom config.settings import OrderSettings"),
@@ -143,11 +160,16 @@ def test_time_ids_and_chance_come_in_by_the_ports() -> None:
     check(rules.worldly, sources("actors", "messages"), WORLDLY_ALLOWED)
 
 
+def test_chance_comes_from_a_seed() -> None:
+    check(rules.unseeded, sources("actors", "messages"), {})
+
+
 def test_i8_no_float_where_money_is() -> None:
     check(rules.floats, sources("actors", "messages", "persistence"), {})
 
 
-# Shells, and the sources of prices and the stores, which are I/O by their nature.
+# Shells, and the sources of prices and the stores, which are I/O by their nature. The simulator is no actor: it runs
+# them all, and what it takes from the world is held to the rules above, by name.
 PRICE_SOURCES = frozenset({"actors/market/files.py", "actors/market/random_walk.py", "actors/market/sources.py"})
 
 
@@ -157,7 +179,7 @@ def pure_modules() -> list[str]:
         path
         for path in sources("actors")
         if path.count("/") >= 2
-        and not path.startswith("actors/runtime/")
+        and not path.startswith(("actors/runtime/", "actors/simulator/"))
         and not path.endswith(("/actor.py", "/store.py", "/__init__.py"))
         and "/shell/" not in path
         and path not in PRICE_SOURCES

@@ -39,7 +39,9 @@ def test_every_requirement_is_pinned_to_a_version_that_it_allows(requirement: Re
     assert pins()[canonicalize_name(requirement.name)] in requirement.specifier
 
 
-@pytest.mark.parametrize("script", ["scripts/run", "scripts/test", "scripts/environment.sh", ".ci/run"])
+@pytest.mark.parametrize(
+    "script", ["scripts/run", "scripts/test", "scripts/bench", "scripts/simulate", "scripts/environment.sh", ".ci/run"]
+)
 def test_the_scripts_are_well_formed(script: str) -> None:
     assert subprocess.run(["bash", "-n", ROOT / script], check=False).returncode == 0
     assert script.endswith(".sh") or os.access(ROOT / script, os.X_OK)

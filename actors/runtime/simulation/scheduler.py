@@ -28,6 +28,8 @@ from messages.base import Message, ProposalId
 
 T = TypeVar("T")
 Act = Callable[[], None]
+Hear = Callable[[int, str, Message], None]
+"""Told whenever a message is read: the instant, the reader's role, the message."""
 BITS = 20
 """Of one draw: far more than there are inboxes, so that each is as likely as the next."""
 
@@ -61,7 +63,8 @@ class Operation:
 class SeededScheduler:
     """Runs all actors of one machine. `trace` is filled with who read what, in order."""
 
-    def __init__(self, chance: Random, clock: SteppedClock) -> None:
+    def __init__(self, chance: Random, clock: SteppedClock, hear: Hear | None = None) -> None:
+        self._hear = hear
         self._bits = chance.getrandbits
         self._clock = clock
         self._ready: list[Inbox] = []
@@ -171,6 +174,8 @@ class SeededScheduler:
             if type(item) is Envelope:
                 actor._handle_receive(item.message)
             else:
+                if self._hear is not None:
+                    self._hear(self._clock.now_us(), actor.role, item)
                 self.trace.append(item.id)
                 self.trace.append(actor.number)
                 actor.handle(item)
