@@ -153,6 +153,7 @@ STRIKES: Final[Mapping[str, Misbehave]] = {
     "erratic latency": _erratic,
     "pushes behind polls": _pushes_late,
     "answers told twice": _switched("duplicates_answers"),
+    "ends without figures": _switched("silent_ends"),
     "executions told twice": _switched("duplicates_executions"),
     "executions told first": _switched("executes_first"),
     "lagging records": _lasting("poll_lag_us", 15 * SECOND_US),
@@ -174,6 +175,9 @@ STRIKES: Final[Mapping[str, Misbehave]] = {
     "answers to commits lost": _commit_answers_lost,
     "books of the exchange unsaved": _books_unsaved,
 }
+
+SITUATIONAL: Final = frozenset({"ends without figures"})
+"""Drawn in situations only: where nothing tells of a fill that was lost, nothing can be asked of the engine."""
 
 
 def heal(around: Surroundings) -> None:

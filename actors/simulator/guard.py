@@ -30,6 +30,7 @@ class Guard:
         if pace.slow_read_one_in:
             self._patience_us += 5 * pace.slow_read_us
         self._bare_since_us: dict[PositionId, int] = {}
+        self._grace = Grace(self._patience_us + stage.plan.settings.execution.orders.protection_grace_s * SECOND_US)
         self._machine = stage.machine
 
     def look(self) -> None:
@@ -38,6 +39,7 @@ class Guard:
         if stage.machine is not self._machine or not stage.machine.is_ready or self._nobody_can_know():
             self._machine = stage.machine
             self._bare_since_us.clear()
+            self._grace.begin_anew()
             return
         if not stage.watch.alive:
             return
@@ -46,6 +48,7 @@ class Guard:
         for id_, since_us in self._bare_since_us.items():
             if awake_us - since_us > self._patience_us + self._news_take_us():
                 stage.watch.breaks("I4", f"position {id_} has no stop and nobody has been told")
+        self._grace.look(stage, awake_us, self._news_take_us())
 
     def _nobody_can_know(self) -> bool:
         """Say whether neither the database nor the exchange says anything."""
@@ -58,3 +61,25 @@ class Guard:
         latency = exchange.latency
         under_way_us = max(latency.answer_us_max, latency.push_us_max) if isinstance(latency, DrawnLatency) else 0
         return exchange.poll_lag_us + exchange.timeout_us + 3 * (exchange.answer_delay_us + under_way_us)
+
+
+class Grace:
+    """Remembers since when each position has been bare, with a word or without: being out is better than that."""
+
+    def __init__(self, patience_us: int) -> None:
+        self._patience_us = patience_us
+        self._since_us: dict[PositionId, int] = {}
+
+    def begin_anew(self) -> None:
+        """Another engine has another grace."""
+        self._since_us.clear()
+
+    def look(self, stage: Stage, awake_us: int, news_take_us: int) -> None:
+        """Look at every open position once."""
+        for position in stage.watch.promises.unheard(stage):
+            stage.watch.breaks("I4", f"position {position.id} is bare, and the alert that names it was never sent")
+        now_bare = bare(stage, is_told_enough=False)
+        self._since_us = {position.id: self._since_us.get(position.id, awake_us) for position in now_bare}
+        for id_, since_us in self._since_us.items():
+            if awake_us - since_us > self._patience_us + news_take_us:
+                stage.watch.breaks("I4", f"position {id_} has no stop, its grace is over, and it is not being closed")

@@ -55,9 +55,15 @@ def leave_in_peace(stage: Stage) -> None:
         if calm == QUIET_LOOKS:
             break
     for reason in unrest(stage):
-        stage.watch.breaks("liveness", reason)
+        stage.watch.breaks(*_named(reason))
     for violation in differences(stage):
         stage.watch.breaks(violation.invariant, violation.text)
+
+
+def _named(reason: str) -> tuple[str, str]:
+    """Return the invariant that a reason names, and the rest of it; what names none is a matter of coming to rest."""
+    invariant, _colon, text = reason.partition(": ")
+    return (invariant, text) if invariant.startswith("I") and invariant[1:].isdigit() else ("liveness", reason)
 
 
 def unrest(stage: Stage) -> Iterable[str]:
@@ -69,6 +75,7 @@ def unrest(stage: Stage) -> Iterable[str]:
     yield from _closing(stage)
     for violation in chain(audit(books_of(stage)), _trades(stage)):
         yield f"{violation.invariant}: {violation.text}"
+    yield from stage.watch.promises.unkept(stage)
 
 
 def _waiting(actors: Mapping[str, Any]) -> Iterable[str]:
@@ -121,6 +128,9 @@ def differences(stage: Stage) -> Iterable[Violation]:
     alive = stage.watch.alive
     if risk.slots_taken != len(alive):
         yield Violation("I7", f"risk counts {risk.slots_taken} trades, alive are {sorted(alive)}")
+    text = stage.watch.promises.exposure_differs(risk)
+    if text:
+        yield Violation("I7", text)
 
 
 def _trades(stage: Stage) -> Iterable[Violation]:
@@ -167,8 +177,8 @@ def _booked(stage: Stage) -> Mapping[TradeId, tuple[Decimal, Decimal]]:
     return booked
 
 
-def bare(stage: Stage) -> tuple[Position, ...]:
-    """Return the positions that have no stop, and of which nobody has been told."""
+def bare(stage: Stage, *, is_told_enough: bool = True) -> tuple[Position, ...]:
+    """Return the positions that have no stop, and of which nobody has been told; or, told or not, all of them."""
     actors = stage.machine.actors
     orders: OrderSummary = actors["order"].describe()  # type: ignore[assignment]
     book: BookSummary = actors["position"].describe()  # type: ignore[assignment]
@@ -181,7 +191,7 @@ def bare(stage: Stage) -> tuple[Position, ...]:
             live_orders=orders.live,
             open_positions=book.positions,
             closed_net={},
-            alerted=orders.alerted,
+            alerted=orders.alerted if is_told_enough else frozenset(),
         )
     )
 

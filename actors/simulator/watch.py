@@ -15,6 +15,7 @@ from typing import Any
 from actors.audit import Violation, may_be_dust
 from actors.exchange.mock.books import Books
 from actors.runtime.clock import SteppedClock
+from actors.simulator.promises import Promises
 from config.settings import Settings
 from messages.base import Message, OrderId, PositionId, ProposalId, Symbol
 from messages.bus import EventsCommitted
@@ -69,6 +70,7 @@ class Watch:
         """What fills have left of each position, counted as they were handed to it."""
         self._is_halted = False
         self._has_stalled = False
+        self.promises = Promises(self, settings, kept)
         self._checks: dict[type[Message], Callable[[Any], None]] = {
             PlaceOrder: self._placing,
             TradeApproved: self._approving,
@@ -97,6 +99,11 @@ class Watch:
         """The trades that hold a slot."""
         return self._alive
 
+    @property
+    def held(self) -> Mapping[PositionId, Decimal]:
+        """What fills have left of each position."""
+        return self._held
+
     def see(self, message: Message) -> None:
         """Look at a message as it passes the switchboard."""
         kind = type(message)
@@ -106,6 +113,9 @@ class Watch:
         check = self._checks.get(kind)
         if check is not None:
             check(message)
+        promise = self.promises.checks.get(kind)
+        if promise is not None:
+            promise(message)
 
     # What is said ---------------------------------------------------------------------------------
 
@@ -285,6 +295,7 @@ class Watch:
         self.position_steps[step] = self.position_steps.get(step, 0) + 1
         if after.status is not PositionStatus.OPEN:
             self._left.add(after.id)
+        self.promises.kept(after)
         if before is None:
             return
         if before.status is PositionStatus.CLOSING and after.status is PositionStatus.OPEN:

@@ -15,7 +15,7 @@ import attrs
 
 from actors.runtime.simulation.pace import MILLISECOND_US, SECOND_US, drawn_pace
 from actors.simulator.episodes import with_episode
-from actors.simulator.faults import STRIKES
+from actors.simulator.faults import SITUATIONAL, STRIKES
 from actors.simulator.plan import (
     Cancel,
     Close,
@@ -32,6 +32,7 @@ from actors.simulator.plan import (
     Step,
     Strike,
 )
+from actors.simulator.situations import with_situations
 from config.loader import load_settings
 from config.settings import CooldownSettings, LimitSettings, Settings
 from messages.base import Currency, Symbol
@@ -66,12 +67,13 @@ def plan_of(seed: int, minutes: int) -> Plan:
     pace = drawn_pace(chance)
     steps = _steps(chance, minutes * MINUTE_US, _faults(rare))
     steps = with_episode(steps, rare, is_poor=settings.execution.paper.balances is POOR)
-    return Plan(seed=seed, settings=settings, pace=pace, steps=tuple(steps))
+    fears = Random(f"{seed} fears")  # noqa: S311 - Apart as well.
+    return Plan(seed=seed, settings=settings, pace=pace, steps=with_situations(fears, steps))
 
 
 def _faults(chance: Random) -> tuple[str, ...]:
     """Return what can go wrong in this story: anything, or a few faults that then meet each other often."""
-    names = tuple(STRIKES)
+    names = tuple(name for name in STRIKES if name not in SITUATIONAL)
     return tuple(chance.sample(names, FEW_FAULTS)) if chance.randrange(STORIES_OF_FEW_FAULTS) == 0 else names
 
 

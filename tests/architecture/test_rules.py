@@ -47,6 +47,7 @@ WORLDLY_ALLOWED: Allowed = {
     ("actors/runtime/simulation/pace.py", "random.Random"): "drawn from the seed that is handed in",
     ("actors/runtime/simulation/scheduler.py", "random.Random"): "what happens next is drawn, from the seed handed in",
     ("actors/simulator/workload.py", "random.Random"): "a story is drawn from its seed",
+    ("actors/simulator/situations.py", "random.Random"): "the same",
     ("actors/simulator/episodes.py", "random.Random"): "drawn from the seed that is handed in",
     ("actors/simulator/stage.py", "random.Random"): "the scheduler's chance, from the story's seed",
     ("actors/simulator/exercised.py", "random.Random"): "for a machine that never starts: only its parts are looked at",
@@ -59,6 +60,7 @@ PERSISTENCE_ALLOWED: Allowed = {
     ("actors/simulator/stage.py", "persistence.unreliable.UnreliableJournal"): "it fails as a database does",
     ("actors/simulator/faults.py", "persistence.unreliable.Outage"): "what a story makes go wrong",
     ("actors/simulator/watch.py", "persistence.memory.MemoryJournal"): "looks at every row as it is kept",
+    ("actors/simulator/promises.py", "persistence.memory.MemoryJournal"): "the same",
     ("actors/simulator/exercised.py", "persistence.memory.MemoryJournal"): "for a machine that never starts",
 }
 

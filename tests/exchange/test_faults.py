@@ -638,6 +638,7 @@ STRIKES: Mapping[str, Strike] = {
     "latency": (_with(latency=Slow(5)), _buys),
     "duplicates_executions": (_with(duplicates_executions=True), _buys),
     "duplicates_answers": (_with(duplicates_answers=True), _buys),
+    "silent_ends": (_with(silent_ends=True), _cancels),
     "executes_first": (_with(executes_first=True), _buys),
     "poll_lag_us": (_with(poll_lag_us=5), _looks_up),
     "maintenance": (_with(maintenance=True), _buys),

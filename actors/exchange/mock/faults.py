@@ -78,6 +78,8 @@ class Faults:
     duplicates_executions: bool = False
     duplicates_answers: bool = False
     """Whether OrderAccepted, OrderAmended and OrderEnded are told twice."""
+    silent_ends: bool = False
+    """Whether OrderEnded does not say how much had filled by then."""
     executes_first: bool = False
     """Whether the executions of an order that fills at once are told before its acceptance."""
     poll_lag_us: int = 0

@@ -150,6 +150,9 @@ class Telling:
     # Both -----------------------------------------------------------------------------------------
 
     def _doubled(self, saying: Saying) -> list[Saying]:
+        if self._faults.silent_ends and isinstance(saying.event, OrderEnded):
+            self._faults.struck["silent_ends"] += 1
+            saying = attrs.evolve(saying, event=attrs.evolve(saying.event, filled_base=None))
         if not self._faults.duplicates_answers or type(saying.event) not in TOLD_TWICE:
             return [saying]
         self._faults.struck["duplicates_answers"] += 1
