@@ -141,11 +141,11 @@ class RecoveredState:
     """Every order that is not over, and every order of a position that is not over."""
     positions: tuple[Position, ...] = ()
     """Every position that is not over, and the positions of orders that are not over."""
-    fill_ids: tuple[TradeId, ...] = ()
-    """The trade ids already booked for those orders, and the newest of the account."""
-    last_trade_id: TradeId | None = None
-    """The newest execution of the account before the oldest of those orders. The exchange can tell what came after it:
-    what is known of that once more, and what had been told before a crash and could not be booked yet."""
+    booked: tuple[tuple[TradeId, Decimal], ...] = ()
+    """The trades that are booked, with how much of each: those of these orders, and the newest of the account. One that
+    several positions share is booked in parts, and a crash may leave some of them out."""
+    last_fill_at_us: int | None = None
+    """When the newest execution of the account happened; the exchange can tell what came since then."""
     unbooked: tuple[tuple[OrderId, Decimal], ...] = ()
     """What some of those orders count as filled beyond the fills that are booked: exits that were told before the
     entry fill they close were counted, and died with the process before they could be booked."""
@@ -165,6 +165,11 @@ class RecoveredState:
     realised_by_quote: tuple[tuple[str, Decimal], ...] = ()
     """Net P&L of all positions that are over, by quote currency."""
     initial_balances: tuple[tuple[str, Decimal], ...] = ()
+
+    @property
+    def fill_ids(self) -> tuple[TradeId, ...]:
+        """The trades that are booked, wholly or in part."""
+        return tuple(trade_id for trade_id, _volume_base in self.booked)
 
 
 @attrs.frozen(kw_only=True)

@@ -98,7 +98,7 @@ def _no_backup(file: Path) -> BackupRefusedError:
 
 async def back_up(database: Database, file: Path, *, force: bool) -> Backup:
     """Write the database into the file: whole, under its name, or not at all."""
-    _refuse_file(file, force=force)
+    refuse_target(file, force=force)
     connection = await database.connect()
     try:
         step, accounts = await _what_there_is(connection, database.dsn)
@@ -125,7 +125,8 @@ def _unfinished(file: Path) -> Iterator[Path]:
         Path(name).unlink(missing_ok=True)
 
 
-def _refuse_file(file: Path, *, force: bool) -> None:
+def refuse_target(file: Path, *, force: bool) -> None:
+    """Raise BackupRefusedError for a file that could not be written, or would be lost."""
     if file.is_dir() or not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
         raise BackupRefusedError(f"{file}: cannot be written; name a file in a directory that exists")
     if file.exists() and not force:

@@ -140,8 +140,8 @@ class MemoryJournal:
         return RecoveredState(
             orders=orders,
             positions=tuple(sorted(positions, key=lambda position: (position.opened_at_us, position.id))),
-            fill_ids=self._fill_ids({order.id for order in orders}),
-            last_trade_id=self._last_trade_id(min((order.intent.created_at_us for order in orders), default=None)),
+            booked=self._booked({order.id for order in orders}),
+            last_fill_at_us=max((fill.at_us for fill in self.fills.values()), default=None),
             unbooked=tuple(self._unbooked(orders)),
             opened_at_us=self.opened_at_us,
             is_new=self._is_new,
@@ -175,11 +175,20 @@ class MemoryJournal:
         ]
         return tuple(sorted(wanted, key=lambda order: (order.intent.created_at_us, order.id)))
 
-    def _fill_ids(self, order_ids: set[OrderId]) -> tuple[TradeId, ...]:
-        in_order = sorted(self.fills.values(), key=lambda fill: (fill.at_us, fill.trade_id))
-        newest = in_order[-FILLS_REMEMBERED:]
-        older = [fill for fill in in_order[:-FILLS_REMEMBERED] if fill.order_id in order_ids]
-        return tuple(fill.trade_id for fill in (*older, *newest))
+    def _booked(self, order_ids: set[OrderId]) -> tuple[tuple[TradeId, Decimal], ...]:
+        booked: dict[str, Decimal] = {}
+        first: dict[str, Fill] = {}
+        wanted: set[str] = set()
+        for fill in self.fills.values():
+            trade = fill.trade_id.partition("#")[0]
+            booked[trade] = booked.get(trade, Decimal(0)) + fill.volume_base
+            first.setdefault(trade, fill)
+            if fill.order_id in order_ids:
+                wanted.add(trade)
+        in_order = sorted(booked, key=lambda trade: (first[trade].at_us, trade))
+        older, newest = in_order[:-FILLS_REMEMBERED], in_order[-FILLS_REMEMBERED:]
+        kept = [*(trade for trade in older if trade in wanted), *newest]
+        return tuple((TradeId(trade), booked[trade]) for trade in kept)
 
     def _newest_order_ids(self) -> tuple[OrderId, ...]:
         newest = sorted(self.orders.values(), key=lambda order: (order.intent.created_at_us, order.id))
@@ -193,11 +202,6 @@ class MemoryJournal:
             left_base = order.filled_base - booked.get(order.external_id or "", Decimal(0))
             if left_base > 0:
                 yield order.id, left_base
-
-    def _last_trade_id(self, before_us: int | None) -> TradeId | None:
-        fills = (fill for fill in self.fills.values() if before_us is None or fill.at_us < before_us)
-        newest = max(fills, key=lambda fill: (fill.at_us, fill.trade_id), default=None)
-        return None if newest is None else TradeId(newest.trade_id.partition("#")[0])
 
     def _approved(self, proposal_ids: set[ProposalId]) -> tuple[RequestRow, ...]:
         return tuple(

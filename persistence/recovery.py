@@ -42,23 +42,25 @@ SELECT * FROM (
     SELECT * FROM orders WHERE account = $1 AND is_over AND position_id = ANY($2::uuid[])
 ) AS wanted ORDER BY created_at, id
 """
-FILL_IDS = """
-SELECT trade_id FROM (
-    SELECT trade_id, at FROM fills WHERE account = $1 AND order_id = ANY($2::uuid[])
+BOOKED = """
+WITH trades AS (
+    SELECT split_part(trade_id, '#', 1) COLLATE "C" AS trade, sum(volume) AS volume, min(at) AS at,
+           bool_or(order_id = ANY($2::uuid[])) AS is_wanted
+    FROM fills WHERE account = $1 GROUP BY 1
+)
+SELECT trade, volume FROM (
+    SELECT * FROM trades WHERE is_wanted
     UNION
-    (SELECT trade_id, at FROM fills WHERE account = $1 ORDER BY at DESC, trade_id DESC LIMIT $3)
-) AS wanted ORDER BY at, trade_id
+    (SELECT * FROM trades ORDER BY at DESC, trade DESC LIMIT $3)
+) AS wanted ORDER BY at, trade
 """
 ORDER_IDS = """
 SELECT id FROM (
     SELECT id, created_at FROM orders WHERE account = $1 ORDER BY created_at DESC, id DESC LIMIT $2
 ) AS newest ORDER BY created_at, id
 """
-LAST_TRADE = """
-SELECT trade_id FROM fills WHERE account = $1 AND ($2::timestamptz IS NULL OR at < $2)
-ORDER BY at DESC, trade_id DESC LIMIT 1
-"""
-BOOKED = """
+LAST_FILL_AT = "SELECT max(at) FROM fills WHERE account = $1"
+COUNTED = """
 SELECT external_order_id, sum(volume) FROM fills
 WHERE account = $1 AND external_order_id = ANY($2::text[]) GROUP BY external_order_id
 """
@@ -93,8 +95,8 @@ async def recover(connection: Connection, account: str) -> RecoveredState:
         return RecoveredState(
             orders=orders,
             positions=positions,
-            fill_ids=await _fill_ids(connection, account, orders),
-            last_trade_id=await _last_trade_id(connection, account, orders),
+            booked=await _booked(connection, account, orders),
+            last_fill_at_us=await connection.fetchval(LAST_FILL_AT, account),
             unbooked=await _unbooked(connection, account, orders),
             opened_at_us=None if begun is None else begun["opened_at"],
             order_ids=await _order_ids(connection, account),
@@ -116,9 +118,9 @@ async def _orders(connection: Connection, account: str, positions: Sequence[Posi
     return tuple(order_from_row(row) for row in rows)
 
 
-async def _fill_ids(connection: Connection, account: str, orders: Sequence[Order]) -> tuple[TradeId, ...]:
-    rows = await connection.fetch(FILL_IDS, account, [order.id for order in orders], FILLS_REMEMBERED)
-    return tuple(TradeId(row[0]) for row in rows)
+async def _booked(connection: Connection, account: str, orders: Sequence[Order]) -> tuple[tuple[TradeId, Decimal], ...]:
+    rows = await connection.fetch(BOOKED, account, [order.id for order in orders], FILLS_REMEMBERED)
+    return tuple((TradeId(row["trade"]), row["volume"]) for row in rows)
 
 
 async def _order_ids(connection: Connection, account: str) -> tuple[OrderId, ...]:
@@ -129,17 +131,10 @@ async def _order_ids(connection: Connection, account: str) -> tuple[OrderId, ...
 async def _unbooked(
     connection: Connection, account: str, orders: Sequence[Order]
 ) -> tuple[tuple[OrderId, Decimal], ...]:
-    rows = await connection.fetch(BOOKED, account, [order.external_id for order in orders if order.external_id])
+    rows = await connection.fetch(COUNTED, account, [order.external_id for order in orders if order.external_id])
     booked = {row[0]: row[1] for row in rows}
     left = ((order.id, order.filled_base - booked.get(order.external_id, Decimal(0))) for order in orders)
     return tuple((order_id, left_base) for order_id, left_base in left if left_base > 0)
-
-
-async def _last_trade_id(connection: Connection, account: str, orders: Sequence[Order]) -> TradeId | None:
-    """Return the newest execution before these orders; a part that was booked on one position stands for the whole."""
-    before_us = min((order.intent.created_at_us for order in orders), default=None)
-    trade_id = await connection.fetchval(LAST_TRADE, account, before_us)
-    return None if trade_id is None else TradeId(trade_id.partition("#")[0])
 
 
 async def _request_ids(connection: Connection, account: str) -> tuple[ProposalId, ...]:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from persistence.backup import Backup, back_up, open_as_it_is, refuse_unless_archive, restore
+from persistence.backup import Backup, back_up, open_as_it_is, refuse_target, refuse_unless_archive, restore
 from persistence.database import SERVER_ERRORS, Database, is_outage
 from persistence.errors import (
     AccountHeldError,
@@ -27,6 +27,7 @@ def write_backup(file: Path, state: Path, *, force: bool) -> int:
     """Back up, and return the exit code: 0 done, 2 refused, 3 the database cannot be reached or did not do it."""
 
     async def work() -> Backup:
+        refuse_target(file, force=force)
         database = await _open(state, must_exist=True)
         return await _with(database, lambda: back_up(database, file, force=force))
 

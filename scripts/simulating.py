@@ -103,13 +103,18 @@ def _simulate_seeds(wanted: Wanted) -> int:
     totals = Totals(wanted)
     try:
         with ExitStack() as stack:
-            stack.enter_context(_handled(signal.SIGTERM, _interrupt))
+            patience = Patience()
+            stack.enter_context(_handled(signal.SIGINT, patience))
+            stack.enter_context(_handled(signal.SIGTERM, patience))
             view = stack.enter_context(View(wanted))
             for batch in stack.enter_context(Work(wanted)):
                 totals.add(batch)
                 view.show(totals)
+                if patience.has_ended:
+                    break
     except KeyboardInterrupt:
-        totals.is_interrupted = True
+        pass
+    totals.is_interrupted = totals.seeds < wanted.count
     totals.end()
     try:
         if wanted.as_json:
@@ -121,8 +126,17 @@ def _simulate_seeds(wanted: Wanted) -> int:
     return EXIT_FAILED if totals.failed else EXIT_DONE
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+class Patience:
+    """Ends with the first Ctrl-C or SIGTERM: what is under way is finished. A second one breaks it off."""
+
+    def __init__(self) -> None:
+        self.has_ended = False
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        """Take note of the signal."""
+        if self.has_ended:
+            raise KeyboardInterrupt
+        self.has_ended = True
 
 
 @contextmanager
@@ -168,9 +182,9 @@ def _simulated(seed: int, minutes: int) -> Outcome:
         raise
 
 
-def _batches(seeds: range) -> Iterator[range]:
-    for at in range(0, len(seeds), BATCH):
-        yield seeds[at : at + BATCH]
+def _batches(seeds: range, size: int) -> Iterator[range]:
+    for at in range(0, len(seeds), size):
+        yield seeds[at : at + size]
 
 
 class Work:
@@ -184,7 +198,7 @@ class Work:
         wanted = self._wanted
         jobs = min(wanted.jobs or cores(), -(-wanted.count // BATCH))
         if jobs <= 1:
-            return (simulate_batch(seeds, wanted.minutes) for seeds in _batches(wanted.seeds))
+            return (simulate_batch(seeds, wanted.minutes) for seeds in _batches(wanted.seeds, 1))
         self._pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=logger.remove)
         return self._pooled(self._pool, jobs)
 
@@ -193,7 +207,7 @@ class Work:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _pooled(self, pool: ProcessPoolExecutor, jobs: int) -> Iterator[Batch]:
-        batches = _batches(self._wanted.seeds)
+        batches = _batches(self._wanted.seeds, BATCH)
         minutes = self._wanted.minutes
         with _handled(signal.SIGINT, signal.SIG_IGN):  # Whom we start leaves Ctrl-C to us.
             ahead = islice(batches, jobs * BATCHES_AHEAD)

@@ -203,11 +203,9 @@ class OrderActor(Requests):
         """Take up what the journal remembers, and look for every order that may live."""
         for request_id in state.requests:
             self._remember(request_id)
-        self._booked.update(dict.fromkeys(state.fill_ids))
-        self._poll_cursor = state.last_trade_id
-        if state.last_trade_id is None:
-            self._poll_since_us = state.opened_at_us
-        self._owes_poll = state.last_trade_id is not None or (state.opened_at_us is not None and not state.is_new)
+        self._booked.update(state.booked)
+        self._poll_since_us = self._since_us(state)
+        self._owes_poll = self._poll_since_us is not None
         self._recover_trades(state)
         unbooked = dict(state.unbooked)
         for order in sorted(state.orders, key=lambda order: order.intent.created_at_us):
@@ -215,6 +213,18 @@ class OrderActor(Requests):
         for row in state.taken:
             self._recover_wish(row)
         self._begin_survey(state)
+
+    def _since_us(self, state: RecoveredState) -> int | None:
+        """Return from when on trades are asked for: since the oldest order that lives, or what it holds.
+
+        What others traded meanwhile may have been told before the crash, and not have been booked yet. At least from a
+        little before the newest known trade: records lag behind, so a later trade may have been committed first.
+        """
+        if state.last_fill_at_us is None:
+            return state.opened_at_us
+        self._known_until_us = state.last_fill_at_us
+        oldest_us = min((order.intent.created_at_us for order in state.orders), default=state.last_fill_at_us)
+        return min(oldest_us, state.last_fill_at_us - self._settings.settle_lag_s * MICROSECONDS)
 
     def _recover_trades(self, state: RecoveredState) -> None:
         position_ids = {order.intent.proposal_id: order.intent.position_id for order in state.orders}

@@ -66,6 +66,8 @@ class Holder:
     leverage: int
     since_us: int
     left_base: Decimal
+    may_grow: bool = False
+    """Whether its entry lives: it may have filled further than has been told."""
     resting: frozenset[OrderRole] = frozenset()
     """The roles in which an order of it rests already."""
 
@@ -117,6 +119,7 @@ def _holder_of(entry: Adopted) -> Holder:
         leverage=entry.terms.leverage,
         since_us=entry.terms.opened_at_us,
         left_base=entry.order.filled_base,
+        may_grow=entry.is_open,
     )
 
 
@@ -126,7 +129,7 @@ def _given_to_its_holder(exit_: Adopted, holders: dict[str, Holder]) -> Adopted:
     if not fitting:
         return exit_
     wanted_base = exit_.order.volume_base if exit_.is_open else exit_.order.filled_base
-    holder = min(fitting, key=lambda one: (one.left_base != wanted_base, one.since_us))
+    holder = min(fitting, key=lambda one: (one.left_base != wanted_base, not one.left_base, one.since_us))
     holders[holder.key] = attrs.evolve(
         holder,
         left_base=max(ZERO, holder.left_base - exit_.order.filled_base),
@@ -142,7 +145,7 @@ def _fits(exit_: Adopted, holder: Holder) -> bool:
         holder.symbol == exit_.order.symbol
         and (holder.side, holder.leverage) == (terms.side.opposite, terms.leverage)
         and holder.since_us <= terms.opened_at_us
-        and holder.left_base > 0
+        and (holder.left_base > 0 or holder.may_grow)
         and not is_taken
     )
 

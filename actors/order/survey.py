@@ -40,6 +40,8 @@ class Survey:
     """What the exchange says of the forgotten ones."""
     put_off: list[Message] = attrs.field(factory=list)
     """What was said meanwhile, in order."""
+    is_told: bool = False
+    """Whether a person knows that it takes too long."""
 
     @property
     def is_over(self) -> bool:

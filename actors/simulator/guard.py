@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actors.runtime.simulation.pace import SECOND_US
+from actors.simulator.faults import DrawnLatency
 from actors.simulator.peace import bare
 from messages.base import PositionId
 
@@ -35,7 +36,7 @@ class Guard:
     def look(self) -> None:
         """Look at every open position once."""
         stage = self._stage
-        if stage.machine is not self._machine or not stage.machine.is_ready or stage.outage.is_away:
+        if stage.machine is not self._machine or not stage.machine.is_ready or self._nobody_can_know():
             self._machine = stage.machine
             self._bare_since_us.clear()
             self._grace.begin_anew()
@@ -45,9 +46,21 @@ class Guard:
         awake_us = stage.clock.now_us() - stage.asleep_us
         self._bare_since_us = {position.id: self._bare_since_us.get(position.id, awake_us) for position in bare(stage)}
         for id_, since_us in self._bare_since_us.items():
-            if awake_us - since_us > self._patience_us:
+            if awake_us - since_us > self._patience_us + self._news_take_us():
                 stage.watch.breaks("I4", f"position {id_} has no stop and nobody has been told")
-        self._grace.look(stage, awake_us)
+        self._grace.look(stage, awake_us, self._news_take_us())
+
+    def _nobody_can_know(self) -> bool:
+        """Say whether neither the database nor the exchange says anything."""
+        exchange = self._stage.exchange
+        return self._stage.outage.is_away or exchange.maintenance or exchange.mute_answers > 0
+
+    def _news_take_us(self) -> int:
+        """Return how long at most it takes by now until the engine hears what the exchange has done."""
+        exchange = self._stage.exchange
+        latency = exchange.latency
+        under_way_us = max(latency.answer_us_max, latency.push_us_max) if isinstance(latency, DrawnLatency) else 0
+        return exchange.poll_lag_us + exchange.timeout_us + 3 * (exchange.answer_delay_us + under_way_us)
 
 
 class Grace:
@@ -61,12 +74,12 @@ class Grace:
         """Another engine has another grace."""
         self._since_us.clear()
 
-    def look(self, stage: Stage, awake_us: int) -> None:
+    def look(self, stage: Stage, awake_us: int, news_take_us: int) -> None:
         """Look at every open position once."""
         for position in stage.watch.promises.unheard(stage):
             stage.watch.breaks("I4", f"position {position.id} is bare, and the alert that names it was never sent")
         now_bare = bare(stage, is_told_enough=False)
         self._since_us = {position.id: self._since_us.get(position.id, awake_us) for position in now_bare}
         for id_, since_us in self._since_us.items():
-            if awake_us - since_us > self._patience_us:
+            if awake_us - since_us > self._patience_us + news_take_us:
                 stage.watch.breaks("I4", f"position {id_} has no stop, its grace is over, and it is not being closed")

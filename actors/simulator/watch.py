@@ -60,6 +60,8 @@ class Watch:
         self._sent: dict[OrderId, ProposalId] = {}
         self._sent_in_stall: set[OrderId] = set()
         """Exits that left although the journal was away: of what led to them it may know nothing."""
+        self._left: set[PositionId] = set()
+        """Positions that were CLOSING or over at some time; a late fill may have opened them again."""
         self._entries: dict[ProposalId, list[OrderId]] = {}
         self._approved: dict[ProposalId, TradeProposal] = {}
         self._alive: dict[ProposalId, Symbol] = {}
@@ -273,6 +275,7 @@ class Watch:
             self.breaks("I3", f"trade {fill.trade_id} is applied a second time")
         self._keep_order(unit.order)
         before = self._kept.positions.get(position.id)
+        was_left = position.id in self._left
         self._keep_position(before, position)
         held_base = ZERO if before is None else before.entry_base - before.exit_base
         sign = 1 if unit.order.intent.role is OrderRole.ENTRY else -1
@@ -281,7 +284,7 @@ class Watch:
         if position.exit_base > position.entry_base:
             self.breaks("I5", f"position {position.id} is closed by more than was opened")
         leaves = unit.order.intent.role is OrderRole.EXIT and unit.order.id in self._sent.keys() - self._sent_in_stall
-        if leaves and before is not None and before.status is PositionStatus.OPEN:
+        if leaves and before is not None and not was_left:
             self.breaks("I9", f"position {position.id} is left by an exit, and no CLOSING was ever committed")
 
     def _keeping_position(self, unit: RecordPosition) -> None:
@@ -291,6 +294,8 @@ class Watch:
         step = (None if before is None else before.status, after.status)
         self.position_steps[step] = self.position_steps.get(step, 0) + 1
         self.promises.kept(after)
+        if after.status is not PositionStatus.OPEN:
+            self._left.add(after.id)
         if before is None:
             return
         if before.status is PositionStatus.CLOSING and after.status is PositionStatus.OPEN:

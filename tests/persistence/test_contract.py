@@ -240,27 +240,16 @@ def test_rows_written_depend_on_the_units_alone(shelf: Shelf) -> None:
 # The account's executions --------------------------------------------------------------------------
 
 
-def test_a_start_asks_for_every_trade_since_the_oldest_order_that_lives(shelf: Shelf) -> None:
-    early, late = attrs.evolve(a_fill("f1", order="o1"), at_us=T0 - 9), a_fill("f2", order="o2")
-
+def test_a_start_knows_when_the_newest_trade_happened(shelf: Shelf) -> None:
     async def story(journal: Journal) -> None:
         position = a_position("t0", PositionStatus.CLOSED)
-        await journal.commit([RecordFill(fill=early, order=an_order("o1", OrderStatus.FILLED), position=position)])
-        await journal.commit([RecordFill(fill=late, order=an_order("o2", trade="t2"), position=a_position("t2"))])
-
-    state = on(shelf, story)
-    assert state.last_trade_id == "f1"
-    assert state.fill_ids == ("f1", "f2")
-
-
-def test_with_nothing_alive_a_start_asks_for_the_trades_since_the_newest(shelf: Shelf) -> None:
-    async def story(journal: Journal) -> None:
-        position = a_position("t0", PositionStatus.CLOSED)
-        for number in (1, 2):
+        for number in (2, 1):
             fill = attrs.evolve(a_fill(f"f{number}"), at_us=T0 + number)
             await journal.commit([RecordFill(fill=fill, order=an_order(status=OrderStatus.FILLED), position=position)])
 
-    assert on(shelf, story).last_trade_id == "f2"
+    state = on(shelf, story)
+    assert state.last_fill_at_us == T0 + 2
+    assert state.fill_ids == ("f1", "f2")
 
 
 def test_what_an_order_counts_and_no_fill_accounts_for_comes_back(shelf: Shelf) -> None:
@@ -273,6 +262,17 @@ def test_what_an_order_counts_and_no_fill_accounts_for_comes_back(shelf: Shelf) 
         await journal.commit([RecordFill(fill=booked_elsewhere, order=an_order("other"), position=a_position())])
 
     assert dict(on(shelf, story).unbooked)[ahead.id] == Decimal("0.05")
+
+
+def test_of_a_trade_that_is_booked_in_parts_their_sum_comes_back(shelf: Shelf) -> None:
+    parts = (("f1", "0.03"), ("f1#0.03", "0.01"), ("f2", "0.02"))
+
+    async def story(journal: Journal) -> None:
+        for trade_id, volume in parts:
+            fill = attrs.evolve(a_fill(trade_id), volume_base=Decimal(volume))
+            await journal.commit([RecordFill(fill=fill, order=an_order(), position=a_position())])
+
+    assert on(shelf, story).booked == (("f1", Decimal("0.04")), ("f2", Decimal("0.02")))
 
 
 # Cut off in the middle ------------------------------------------------------------------------------

@@ -104,8 +104,8 @@ def test_a_trade_id_counts_once() -> None:
 
 def test_trade_ids_are_remembered_across_a_start_but_not_for_ever() -> None:
     def play(stage: Stage) -> None:
-        known = tuple(TradeId(str(number)) for number in range(FILLS_REMEMBERED + 1))
-        stage.says(JournalLoaded(state=RecoveredState(fill_ids=known)))
+        known = tuple((TradeId(str(number)), Decimal(1)) for number in range(FILLS_REMEMBERED + 1))
+        stage.says(JournalLoaded(state=RecoveredState(booked=known)))
         stage.says(applied(a_fill(BUY, "1", "100", trade_id=str(FILLS_REMEMBERED))))
         assert stage.heard == []
         stage.says(applied(a_fill(BUY, "1", "100", trade_id="0")))

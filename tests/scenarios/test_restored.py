@@ -431,6 +431,45 @@ def test_a_slow_exchange_only_takes_longer(world: Harness, fault: str) -> None:
     all_is_reconciled(world)
 
 
+def test_an_exchange_that_is_silent_is_not_waited_for_longer_than_a_position_may_be_bare(world: Harness) -> None:
+    trade = world.proposes(BTC, "buy", entry=99_000, stop=97_000, leverage=2)
+    world.passes(seconds=10)
+    world.exchange.answer_delay_us = 300_000_000
+    world.crashes()
+    world.price(BTC, 98_990)
+    world.passes(seconds=20)
+    assert not world.has_position(trade), "it may be an old story"
+    world.passes(seconds=20)
+    assert world.order(trade, ENTRY).status is OrderStatus.FILLED
+    stop = world.order(trade, STOP)
+    assert stop.id in {order.order_id for order in world.account().open_orders}
+    assert not world.engine.is_ready
+    world.exchange.answer_delay_us = 0
+    world.passes(minutes=10)
+    all_is_reconciled(world)
+
+
+def test_an_order_of_ours_that_the_exchange_is_silent_about_is_waited_for_and_told(world: Harness) -> None:
+    backup = world.backs_up()
+    world.proposes(BTC, "buy", stop=98_000, leverage=2)
+    world.passes(seconds=10)
+    stop = world.account().open_orders[0]
+    world.exchange.answer_delay_us = 20_000_000
+    world.restores(backup)
+    world.price(BTC, 100_000)
+    world.passes(seconds=15)
+    world.exchange.answer_delay_us = 300_000_000
+    world.passes(seconds=60)
+    (alert,) = world.events("orders_unknown")
+    assert alert.priority is EventPriority.URGENT
+    assert stop.order_id in dict(alert.details)["orders"]
+    assert not world.engine.is_ready
+    world.exchange.answer_delay_us = 0
+    world.passes(minutes=10)
+    assert [position.status for position in adopted(world)] == [PositionStatus.OPEN]
+    all_is_reconciled(world)
+
+
 @pytest.mark.parametrize("messages", range(1, 90, 4))
 def test_a_crash_during_the_adoption_loses_nothing(messages: int) -> None:
     with Harness(with_settings(cooldowns=NO_COOLDOWN)) as world:
@@ -459,6 +498,17 @@ def test_a_crash_during_the_adoption_loses_nothing(messages: int) -> None:
 # Random stories ----------------------------------------------------------------------------------------------
 
 
+CALM_STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["price", "price", "price", "buy", "buy", "sell", "close", "protect", "wait"]),
+        st.integers(0, 9),
+    ),
+    min_size=5,
+    max_size=30,
+)
+"""Turns of an exchange that does nothing wrong: more comes of them."""
+
+
 @pytest.mark.parametrize("dispatcher", ["shared", "threads"])
 def test_whatever_was_forgotten_is_found_again(dispatcher: str) -> None:
     @settings(
@@ -468,16 +518,29 @@ def test_whatever_was_forgotten_is_found_again(dispatcher: str) -> None:
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate],  # Three stories in one are not made smaller in any time worth waiting for.
     )
-    @given(before=STEPS, lost=STEPS, after=STEPS, at_once=st.sampled_from([1, 4]))
+    @given(
+        before=STEPS | CALM_STEPS,
+        lost=STEPS | CALM_STEPS,
+        after=STEPS,
+        at_once=st.sampled_from([1, 4]),
+        dies_after=st.none() | st.integers(1, 200),
+    )
     def story(
-        before: list[tuple[str, int]], lost: list[tuple[str, int]], after: list[tuple[str, int]], at_once: int
+        before: list[tuple[str, int]],
+        lost: list[tuple[str, int]],
+        after: list[tuple[str, int]],
+        at_once: int,
+        dies_after: int | None,
     ) -> None:
         limits = {"positions_per_symbol_max": at_once, "positions_total_max": 8}
         with Harness(with_settings(cooldowns=NO_COOLDOWN, limits=limits), dispatcher=dispatcher) as world:
             tells(world, before)
             backup = world.backs_up()
             tells(world, lost)
-            world.restores(backup)
+            world.restores(backup, dies_after=dies_after)
+            if dies_after is not None:
+                world.passes(seconds=4)
+                world.crashes()
             leaves_in_peace(world, minutes=5)
             all_is_reconciled(world)
             tells(world, after)

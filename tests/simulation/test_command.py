@@ -179,8 +179,8 @@ def test_an_interrupt_ends_it_with_what_was_done(jobs: str, number: signal.Signa
     found = json.loads(out)
     assert process.returncode == (1 if found["failures"] else 0)
     assert found["interrupted"]
-    assert found["seeds"] % 10 == 0
-    assert all(" fails: " in line for line in err.splitlines())
+    assert 0 < found["seeds"] < 1_000_000
+    assert [line for line in err.splitlines() if " fails: " not in line and " seeds/s" not in line] == []
 
 
 def test_a_reader_who_goes_away_is_no_error() -> None:

@@ -28,7 +28,7 @@ from actors.runtime.ports import Ports
 from config.settings import OrderSettings
 from messages.base import NO_TRADE, Message, OrderId, PositionId, ProposalId, Symbol
 from messages.exchange import AccountReported, GetAccount
-from messages.journal import ADOPTED, RecordIntent, RecoveredState
+from messages.journal import ADOPTED, RecordAlert, RecordIntent, RecoveredState
 from messages.market import Instrument
 from messages.orders import (
     AmendRefused,
@@ -245,9 +245,11 @@ class Adopting(Settling):
         if survey is None:
             return
         silent_us = self.now_us - survey.answered_at_us
-        if survey.is_loaded and not survey.unknown and silent_us > self._settings.protection_grace_s * MICROSECONDS:
-            self._end_survey(survey)
-            return
+        if survey.is_loaded and silent_us > self._settings.protection_grace_s * MICROSECONDS:
+            if not survey.unknown:
+                self._end_survey(survey)
+                return
+            self._tell_waiting(survey)
         if survey.owes_account:
             self.emit(GetAccount(), NO_TRADE)
         late_us = self.now_us - 2 * self._settings.deadline_s * MICROSECONDS
@@ -256,6 +258,13 @@ class Adopting(Settling):
                 survey.asked_at_us[order_id] = self.now_us
                 self._ask_about(order_id)
         self.after(self._settings.poll_s * MICROSECONDS, AskAgain(), NO_TRADE)
+
+    def _tell_waiting(self, survey: Survey) -> None:
+        """Tell a person, once, that an order of ours is unknown and that the exchange does not say what it is."""
+        if not survey.is_told:
+            survey.is_told = True
+            event = outbox.alert("orders_unknown", None, self.now_us, orders=", ".join(sorted(survey.unknown)))
+            self.emit(RecordAlert(events=(event,)), NO_TRADE)
 
     def _end_survey_if_over(self) -> None:
         if self._survey is not None and self._survey.is_over:
@@ -335,6 +344,7 @@ class Adopting(Settling):
             leverage=proposal.leverage,
             since_us=min([proposal.at_us, *(leg.order.intent.created_at_us for leg in trade.legs.values())]),
             left_base=trade.left_base + grown_base,
+            may_grow=OrderRole.ENTRY in resting,
             resting=frozenset(resting),
         )
 

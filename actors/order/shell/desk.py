@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import OrderedDict, deque
 from collections.abc import Mapping
+from decimal import Decimal
 
 import attrs
 
@@ -66,11 +67,14 @@ class OrderDesk(RecoveringActor):
         self._is_poll_set = False
         self._poll_cursor: TradeId | None = None
         self._poll_since_us: int | None = None
+        self._known_until_us = 0
+        """When the newest trade happened that the journal knew: what others did before it has been reported."""
         self._owes_poll = False
         """Whether the start waits for the trades since the last one that the journal knows."""
         self._polls_until_us = 0
         """Until then the records of the exchange may lack what happened before the start."""
-        self._booked: OrderedDict[TradeId, None] = OrderedDict()
+        self._booked: OrderedDict[TradeId, Decimal] = OrderedDict()
+        """How much is booked of trades that no tracked order remembers: of others, and from before the start."""
         self._unclaimed: deque[Fill] = deque()
         """What others traded and may have closed of ours: an entry that is live may have filled before."""
         self._repricing: set[ProposalId] = set()

@@ -178,6 +178,8 @@ class Sending(OrderDesk):
         """Amend to what is wanted now, which may have moved while the permit was waited for."""
         trade = tracked.trade
         tracked.is_amend_asked = False
+        if not trade.is_in_step:
+            return  # What the order has filled is not yet off what is held: their sum would be too much.
         order = tracked.order
         for step in plan(trade, self._of(trade.proposal), is_alone=True):
             if isinstance(step, Amend) and step.tracked is tracked and order.external_id is not None:

@@ -278,18 +278,19 @@ class Settling(Guarding):
         if tracked is None or fill.is_liquidation:
             self._book_foreign(fill)
             return
-        if fill.trade_id in tracked.fill_ids or fill.trade_id in self._booked:
+        rest = None if fill.trade_id in tracked.fill_ids else self._unbooked(fill)
+        if rest is None:
             return
         tracked.fill_ids.add(fill.trade_id)
         tracked.heard_at_us = self.now_us
-        if tracked.counted_base >= fill.volume_base:
-            tracked.counted_base -= fill.volume_base
+        if tracked.counted_base >= rest.volume_base:
+            tracked.counted_base -= rest.volume_base
         else:
-            tracked.order = apply_fill(tracked.order, fill, tracked.asked_base)
+            tracked.order = apply_fill(tracked.order, rest, tracked.asked_base)
         self._leave_settling(tracked)
         if tracked.is_live and tracked.phase in (Phase.SENT, Phase.WAITING, Phase.RECORDING):
             tracked.phase = Phase.RESTING
-        self._pass_on(tracked, fill)
+        self._pass_on(tracked, rest)
         if tracked.is_live and tracked.order.is_over:
             self._retire(tracked)
         if tracked.is_live:
@@ -356,14 +357,20 @@ class Settling(Guarding):
 
     def _book_foreign(self, fill: Fill) -> None:
         """Book an execution of no order of ours, once: by hand, by liquidation, or what an exit took from others."""
-        if fill.trade_id in self._booked:
+        rest = self._unbooked(fill)
+        if rest is None:
             return
-        self._booked[fill.trade_id] = None
+        self._booked[fill.trade_id] = fill.volume_base
         if len(self._booked) > BOOKED_REMEMBERED:
             self._booked.popitem(last=False)
-        if not fill.is_liquidation:
+        if not fill.is_liquidation and fill.at_us >= self._known_until_us:
             self._report_foreign(fill)
-        self._close_by_foreign(fill)
+        self._close_by_foreign(rest)
+
+    def _unbooked(self, fill: Fill) -> Fill | None:
+        """Return what of a trade is not booked yet: all of it, as a rule, or nothing, when it is told again."""
+        booked_base = self._booked.get(fill.trade_id, ZERO)
+        return split(fill, booked_base)[1] if booked_base else fill
 
     def _close_by_foreign(self, fill: Fill) -> None:
         """Let it close what we held then, oldest first. The rest waits while an entry may have filled before it."""
@@ -432,10 +439,12 @@ class Settling(Guarding):
 def split(fill: Fill, own_base: Decimal) -> tuple[Fill, Fill | None]:
     """Return the part of an execution that one position takes, and the rest, None when nothing is left.
 
-    The part keeps id and fee; the rest is a trade of its own in our books, named after it.
+    The part keeps id and fee. The rest is a trade of its own in our books, named after how much of it came before:
+    the same part has the same name, however often it is cut off anew.
     """
     if fill.volume_base <= own_base:
         return fill, None
-    rest_id = TradeId(f"{fill.trade_id}#1")
+    whole, _hash, before = fill.trade_id.partition("#")
+    rest_id = TradeId(f"{whole}#{Decimal(before or 0) + own_base:f}")
     rest = attrs.evolve(fill, volume_base=fill.volume_base - own_base, trade_id=rest_id, fee_quote=ZERO)
     return attrs.evolve(fill, volume_base=own_base), rest
