@@ -293,9 +293,9 @@ class Watch:
     def _keep_position(self, before: Position | None, after: Position) -> None:
         step = (None if before is None else before.status, after.status)
         self.position_steps[step] = self.position_steps.get(step, 0) + 1
+        self.promises.kept(after)
         if after.status is not PositionStatus.OPEN:
             self._left.add(after.id)
-        self.promises.kept(after)
         if before is None:
             return
         if before.status is PositionStatus.CLOSING and after.status is PositionStatus.OPEN:

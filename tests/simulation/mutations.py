@@ -282,8 +282,8 @@ DEFECTS: tuple[Defect, ...] = (
         name="fill counted twice",
         text="an execution told by push and by poll is applied twice",
         where=Settling._book_fill,
-        old="if fill.trade_id in tracked.fill_ids or fill.trade_id in self._booked",
-        new="if fill.trade_id in self._booked",
+        old="None if fill.trade_id in tracked.fill_ids else self._unbooked(fill)",
+        new="self._unbooked(fill)",
         breaks=("I3", "I5", "I6", "liveness", "crash-only"),
     ),
     Defect(
@@ -321,9 +321,9 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(
         name="gap skipped by a restart",
         text="after a restart the poll begins with today, and what was traded meanwhile is not asked for",
-        where=OrderActor._recover,
-        old="self._poll_cursor = state.last_trade_id",
-        new="self._poll_cursor = None",
+        where=OrderActor._since_us,
+        old="return min(oldest_us, state.last_fill_at_us - self._settings.settle_lag_s * MICROSECONDS)",
+        new="return self.now_us",
         breaks=("I6", "liveness"),
     ),
     Defect(

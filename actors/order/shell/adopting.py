@@ -70,7 +70,6 @@ class Adopting(Settling):
         """Whether the account begins with this start, so that nothing can be forgotten."""
         self._is_watchful = True
         """Whether an order of ours that nobody knows may still turn up: records lag behind for a while."""
-        self._journal_knows: frozenset[OrderId] = frozenset()
         self._strangers: set[OrderId] = set()
         """Orders with an id like ours of which the exchange says nothing."""
 
@@ -82,7 +81,7 @@ class Adopting(Settling):
         survey.is_loaded, survey.began_at_us, survey.answered_at_us = True, self.now_us, self.now_us
         survey.owes_poll = self._owes_poll
         self._is_new = state.is_new
-        self._journal_knows = frozenset(state.order_ids)
+        self._known_ids = {*state.order_ids, *(self._known_ids or ())}
         if self._owes_poll:
             self._poll()
         for order_id in sorted(self._to_reconcile):
@@ -104,7 +103,7 @@ class Adopting(Settling):
             if not isinstance(message, ExecutionReported | OrdersPolled):
                 return False
             if self.now_us > self._polls_until_us and not self._owes_poll:
-                self._is_watchful, self._journal_knows = False, frozenset()
+                self._is_watchful, self._known_ids = False, None
                 return False
             if not any(self._unknown_orders(message)):
                 return False
@@ -182,7 +181,7 @@ class Adopting(Settling):
             is_our_id(order_id)
             and symbol in self._instruments
             and self._book.find(order_id) is None
-            and order_id not in self._journal_knows
+            and order_id not in (self._known_ids or ())
             and order_id not in self._strangers
         )
 
@@ -370,6 +369,8 @@ class Adopting(Settling):
         if present is None or one.is_open:
             trade.legs[one.role] = tracked
         self._book.live[order.id] = tracked
+        if self._known_ids is not None:
+            self._known_ids.add(order.id)
         tracked.is_withdrawn = self._is_unwanted(trade, order)
         if one.role in PROTECTIVE and one.is_open and not trade.is_adopted:
             self._take_level(trade, order, moves)

@@ -59,6 +59,8 @@ class OrderDesk(RecoveringActor):
         self._is_ready = False
         self._is_stopping = False
         self._is_stalled = False
+        self._known_ids: set[OrderId] | None = set()
+        """The orders of the journal, and those recorded since the start; None once no forgotten one can turn up."""
         self._is_surveying = True
         """Whether it is being found out which orders are ours: until then nothing is acted on."""
         self._to_reconcile: set[OrderId] = set()

@@ -72,6 +72,8 @@ class Sending(OrderDesk):
         order = new_order(intent, retries=trade.failures.get(intent.role, 0))
         tracked = Tracked(order=order, trade=trade, phase=Phase.RECORDING, heard_at_us=self.now_us)
         self._book.add(trade, tracked)
+        if self._known_ids is not None:
+            self._known_ids.add(intent.id)
         self.emit(RecordIntent(order=order, request=request), trade.id)
         if self._is_stalled and intent.role is not OrderRole.ENTRY:
             self._place_unrecorded(tracked)

@@ -146,8 +146,8 @@ class Settling(Guarding):
         tracked = self._book.live.get(message.order_id)
         if tracked is None:
             return
-        if message.filled_base is not None and message.filled_base > tracked.order.filled_base:
-            self._look_up(tracked)  # Its end has overtaken a fill: it is believed when the fill is in.
+        if message.filled_base is None or message.filled_base > tracked.order.filled_base:
+            self._look_up(tracked)  # Its end may have overtaken a fill: it is believed when every fill is in.
             return
         self._leave_settling(tracked)
         happening = ENDING_HAPPENING[message.status]
