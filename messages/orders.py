@@ -245,6 +245,8 @@ class OrderRefused(Event):
     order_id: OrderId
     reason: str
     may_retry: bool
+    lacks_position: bool = False
+    """Whether it was to reduce a position, and there is none."""
 
     log_level: ClassVar[str | None] = "WARNING"
 

@@ -125,6 +125,12 @@ class Trade:
         return tuple(leg for leg in self.legs.values() if leg.is_live)
 
     @property
+    def entered_us(self) -> int:
+        """When the first of it was bought or sold; 0 when that is not known any more."""
+        entry = self.legs.get(OrderRole.ENTRY)
+        return 0 if entry is None else entry.order.first_fill_at_us or 0
+
+    @property
     def is_in_step(self) -> bool:
         """Whether the position has booked every fill that was passed on to it."""
         position = self.position
@@ -144,11 +150,24 @@ class Trade:
         return Decimal(0) if position is None or position.is_over else position.volume_base
 
 
-def _had_entered(trade: Trade, at_us: int) -> bool:
-    """Say whether anything had been bought or sold for it by then."""
-    entry = trade.legs.get(OrderRole.ENTRY)
-    first_us = None if entry is None else entry.order.first_fill_at_us
-    return first_us is None or first_us <= at_us
+@attrs.define(kw_only=True)
+class Taking:
+    """What an execution has closed of a position on margin, where the exchange nets all positions of a symbol."""
+
+    fill: Fill
+    at_us: int
+    entered_us: int
+    """When the position that it was taken from was entered."""
+    volume_base: Decimal
+    """How much of it is still this execution's, and not that of an earlier one which was told later."""
+
+    def was_the_share_of(self, earlier: Fill) -> bool:
+        """Say whether `earlier` would have closed this, had it been told in time."""
+        return (
+            self.volume_base > 0
+            and (self.fill.symbol, self.fill.side, True) == (earlier.symbol, earlier.side, earlier.is_margin)
+            and self.entered_us <= earlier.at_us < self.at_us
+        )
 
 
 class OrderBook:
@@ -174,14 +193,14 @@ class OrderBook:
         self.by_position.pop(trade.position_id, None)
         self.by_symbol.get(trade.proposal.symbol, {}).pop(trade.id, None)
 
-    def holding(self, fill: Fill) -> list[Trade]:
-        """Return the trades that held what this trade of somebody else closes, oldest first."""
-        return [trade for trade in self._closed_by(fill) if trade.left_base > 0 and _had_entered(trade, fill.at_us)]
+    def holding(self, fill: Fill, at_us: int) -> list[Trade]:
+        """Return the trades that held at that instant what this trade of somebody else closes, oldest first."""
+        return [trade for trade in self._closed_by(fill) if trade.left_base > 0 and trade.entered_us <= at_us]
 
-    def may_have_entered(self, fill: Fill) -> bool:
-        """Say whether an entry may have filled before this trade of somebody else, and nobody has told us yet."""
+    def may_have_entered(self, fill: Fill, at_us: int) -> bool:
+        """Say whether an entry that this trade of somebody else closes may have filled by then, and we do not know."""
         entries = (trade.live(OrderRole.ENTRY) for trade in self._closed_by(fill))
-        return any(entry is not None and entry.order.intent.created_at_us <= fill.at_us for entry in entries)
+        return any(entry is not None and entry.order.intent.created_at_us <= at_us for entry in entries)
 
     def _closed_by(self, fill: Fill) -> Iterable[Trade]:
         """Yield the trades on the other side of the symbol: on margin a trade closes what is held on margin."""

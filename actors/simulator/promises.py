@@ -198,14 +198,19 @@ class Promises:
         (levels.stops if intent.role is OrderRole.STOP else levels.targets).add(trigger_quote)
 
     def _sells_once(self, intent: OrderIntent) -> None:
-        """On cash spot nobody but us keeps two orders from selling the same coins."""
+        """On cash spot nobody but us keeps two orders from selling the same coins.
+
+        What left while the journal was away is known to no later engine, until the exchange tells of it.
+        """
         books = self._judge.books
         if books is None:
             return
         resting = [
             order.volume_base - order.filled_base
             for order in books.history.open.values()
-            if order.order_id != intent.id and self._is_other_exit(order.order_id, intent.position_id)
+            if order.order_id != intent.id
+            and order.order_id in self._kept.orders
+            and self._is_other_exit(order.order_id, intent.position_id)
         ]
         held_base = self._judge.held.get(intent.position_id, ZERO)
         if sum(resting, intent.volume_base) > held_base:

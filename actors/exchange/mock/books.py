@@ -27,6 +27,7 @@ from actors.exchange.mock.refusals import (
     DEADLINE_ELAPSED,
     EXPIRED,
     ID_NOT_UNIQUE,
+    NO_POSITION,
     UNAVAILABLE,
     UNKNOWN_ORDER,
     UNKNOWN_PAIR,
@@ -101,11 +102,11 @@ class Books:
         reason = self._why_not_place(intent, market, deadline_us, now_us)
         if market is None or reason is not None:
             reason = reason or UNKNOWN_PAIR
-            return [OrderRefused(order_id=intent.id, reason=reason, may_retry=may_retry(reason))]
+            return [_refused(intent, reason)]
         order = _order_from(intent, self.history.order_count + 1, now_us, first_share_pct)
         reason = self._why_not_pay(order, market)
         if reason is not None:
-            return [OrderRefused(order_id=intent.id, reason=reason, may_retry=may_retry(reason))]
+            return [_refused(intent, reason)]
         self.history.order_count += 1
         self.history.add_order(order)
         self.history.changed(order)
@@ -338,3 +339,8 @@ def _order_from(intent: OrderIntent, sequence: int, now_us: int, first_share_pct
         opened_at_us=now_us,
         first_share_pct=first_share_pct,
     )
+
+
+def _refused(intent: OrderIntent, reason: str) -> OrderRefused:
+    lacks_position = reason == NO_POSITION
+    return OrderRefused(order_id=intent.id, reason=reason, may_retry=may_retry(reason), lacks_position=lacks_position)

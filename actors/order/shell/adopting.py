@@ -68,6 +68,8 @@ class Adopting(Settling):
         self._survey: Survey | None = Survey()
         self._is_new = False
         """Whether the account begins with this start, so that nothing can be forgotten."""
+        self._owes_account = True
+        """Whether the open orders on the exchange have not been told since the start."""
         self._is_watchful = True
         """Whether an order of ours that nobody knows may still turn up: records lag behind for a while."""
         self._strangers: set[OrderId] = set()
@@ -102,7 +104,7 @@ class Adopting(Settling):
         if survey is None:
             if not isinstance(message, ExecutionReported | OrdersPolled):
                 return False
-            if self.now_us > self._polls_until_us and not self._owes_poll:
+            if self.now_us > self._polls_until_us and not (self._owes_poll or self._owes_account):
                 self._is_watchful, self._known_ids = False, None
                 return False
             if not any(self._unknown_orders(message)):
@@ -132,7 +134,7 @@ class Adopting(Settling):
 
     def _hear_account(self, message: AccountReported) -> None:
         """Look among the open orders for forgotten ones."""
-        survey = self._survey
+        survey, self._owes_account = self._survey, False
         if survey is None:
             if not self._is_watchful or not any(self._unknown_orders(message)):
                 return
@@ -242,11 +244,15 @@ class Adopting(Settling):
         """
         survey = self._survey
         if survey is None:
+            if self._owes_account:
+                self.emit(GetAccount(), NO_TRADE)
+                self.after(self._settings.poll_s * MICROSECONDS, AskAgain(), NO_TRADE)
             return
         silent_us = self.now_us - survey.answered_at_us
         if survey.is_loaded and silent_us > self._settings.protection_grace_s * MICROSECONDS:
             if not survey.unknown:
                 self._end_survey(survey)
+                self.after(self._settings.poll_s * MICROSECONDS, AskAgain(), NO_TRADE)
                 return
             self._tell_waiting(survey)
         if survey.owes_account:

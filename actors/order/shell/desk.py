@@ -14,7 +14,7 @@ from decimal import Decimal
 import attrs
 
 from actors.order import outbox
-from actors.order.book import OrderBook, Phase, Tracked, Trade
+from actors.order.book import OrderBook, Phase, Taking, Tracked, Trade
 from actors.order.lifecycle import Happening
 from actors.order.sizing import is_dust
 from actors.order.timers import LookAgain, PollDue
@@ -40,6 +40,7 @@ from messages.trades import (
 
 REQUESTS_REMEMBERED = 10_000
 """The newest request ids in memory; older ones are known to the database alone."""
+TAKINGS_REMEMBERED = 1_000
 FOREVER_US = 365 * 86_400 * MICROSECONDS
 
 
@@ -77,8 +78,11 @@ class OrderDesk(RecoveringActor):
         """Until then the records of the exchange may lack what happened before the start."""
         self._booked: OrderedDict[TradeId, Decimal] = OrderedDict()
         """How much is booked of trades that no tracked order remembers: of others, and from before the start."""
-        self._unclaimed: deque[Fill] = deque()
-        """What others traded and may have closed of ours: an entry that is live may have filled before."""
+        self._takings: deque[Taking] = deque(maxlen=TAKINGS_REMEMBERED)
+        self._unclaimed: deque[tuple[Fill, int]] = deque()
+        """What others traded and may have closed of ours, with when: an entry that is live may have filled before."""
+        self._leftovers: deque[Fill] = deque()
+        """What was traded on margin and has closed nothing of ours."""
         self._repricing: set[ProposalId] = set()
         self._changes: dict[ProposalId, deque[ChangeProtection]] = {}
 

@@ -11,7 +11,7 @@ from decimal import Decimal
 import attrs
 
 from actors.order import outbox
-from actors.order.book import Phase, Tracked, Trade
+from actors.order.book import Phase, Taking, Tracked, Trade
 from actors.order.intents import foreign_exit
 from actors.order.lifecycle import Happening, advance, amended, apply_fill, completed
 from actors.order.shell.guarding import Guarding
@@ -50,6 +50,7 @@ ENDING_HAPPENING = {
 BOOKED_REMEMBERED = 10_000
 """Executions in memory that no tracked order remembers: those of others, and those from before the start."""
 UNCLAIMED_MAX = 1_000
+LEFTOVERS_MAX = 1_000
 ZERO = Decimal(0)
 
 
@@ -101,6 +102,8 @@ class Settling(Guarding):
         if tracked is None or tracked.phase is Phase.RESTING:
             return
         self._leave_settling(tracked)
+        if message.lacks_position:
+            self._claim_leftovers(tracked)
         self._over(tracked, Happening.REFUSED, message.reason, may_retry=message.may_retry)
 
     def _amended(self, message: OrderAmended) -> None:
@@ -327,6 +330,7 @@ class Settling(Guarding):
             return fill
         part, rest = split(fill, trade.left_base)
         trade.exited_base += part.volume_base
+        self._note_taking(trade, part, part.at_us)
         self._apply(trade, order, part)
         return rest
 
@@ -373,30 +377,64 @@ class Settling(Guarding):
         return split(fill, booked_base)[1] if booked_base else fill
 
     def _close_by_foreign(self, fill: Fill) -> None:
-        """Let it close what we held then, oldest first. The rest waits while an entry may have filled before it."""
+        """Let it close what we held then, oldest first.
+
+        Told late, it may find that a later exit has taken in our books what was its share: then that one must have
+        taken something else, which is closed now.
+        """
+        rest = self._close_held(fill, fill.at_us)
+        for taking in tuple(self._takings):
+            if rest is not None and taking.was_the_share_of(rest):
+                part, rest = split(rest, taking.volume_base)
+                taking.volume_base -= part.volume_base
+                self._put_by(self._close_held(part, taking.at_us), taking.at_us)
+        self._put_by(rest, fill.at_us)
+        if rest is not None and rest.is_liquidation:
+            self._report_foreign(rest)
+
+    def _put_by(self, rest: Fill | None, at_us: int) -> None:
+        """Keep what closed nothing: an entry may have filled before it, of which we have not heard."""
+        if rest is not None and self._book.may_have_entered(rest, at_us):
+            self._unclaimed.append((rest, at_us))
+        elif rest is not None and rest.is_margin:
+            self._leftovers.append(rest)
+
+    def _claim_leftovers(self, tracked: Tracked) -> None:
+        """The exchange has no position for this exit to reduce: then what closed nothing here has closed ours."""
+        leftovers, self._leftovers = self._leftovers, deque(maxlen=LEFTOVERS_MAX)
+        for fill in leftovers:
+            is_of_it = (fill.symbol, fill.side) == (tracked.order.intent.symbol, tracked.order.intent.side)
+            rest = self._close_held(fill, self.now_us) if is_of_it else fill
+            if rest is not None:
+                self._leftovers.append(rest)
+
+    def _close_held(self, fill: Fill, at_us: int) -> Fill | None:
+        """Close with it what we held at that instant; return what is left of it."""
         rest: Fill | None = fill
-        for trade in self._book.holding(fill):
+        for trade in self._book.holding(fill, at_us):
             if rest is None:
                 break
             part, rest = split(rest, trade.left_base)
             order = foreign_exit(trade, part, order_id=OrderId(self.ports.new_id()), now_us=self.now_us)
             trade.exited_base += part.volume_base
+            self._note_taking(trade, part, at_us)
             self._apply(trade, order, attrs.evolve(part, order_id=order.id))
-        if rest is None:
-            return
-        if self._book.may_have_entered(rest):
-            self._unclaimed.append(rest)
-        elif rest.is_liquidation:
-            self._report_foreign(rest)
+        return rest
+
+    def _note_taking(self, trade: Trade, part: Fill, at_us: int) -> None:
+        if part.is_margin:
+            self._takings.append(
+                Taking(fill=part, at_us=at_us, entered_us=trade.entered_us, volume_base=part.volume_base)
+            )
 
     def _claim(self, symbol: Symbol) -> None:
         """Look again at what others traded in this symbol: an entry of ours has filled, or cannot any more."""
         waiting, self._unclaimed = self._unclaimed, deque(maxlen=UNCLAIMED_MAX)
-        for fill in waiting:
+        for fill, at_us in waiting:
             if fill.symbol == symbol:
-                self._close_by_foreign(fill)
+                self._put_by(self._close_held(fill, at_us), at_us)
             else:
-                self._unclaimed.append(fill)
+                self._unclaimed.append((fill, at_us))
 
     def _report_foreign(self, fill: Fill) -> None:
         details = {"trade_id": fill.trade_id, "symbol": fill.symbol, "volume": f"{fill.volume_base:f}"}
