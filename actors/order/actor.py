@@ -140,7 +140,7 @@ class OrderActor(Requests):
             case LevelReached():
                 self._act_on_level(message)
             case ClosePosition():
-                self._close(self._book.by_position.get(message.position_id), message.reason)
+                self._close_position(message)
             case OrderRefused():
                 self._refused(message)
             case OutcomeUnknown():

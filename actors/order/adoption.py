@@ -70,6 +70,8 @@ class Holder:
     """Whether its entry lives: it may have filled further than has been told."""
     resting: frozenset[OrderRole] = frozenset()
     """The roles in which an order of it rests already."""
+    triggers: tuple[Decimal, ...] = ()
+    """Where the orders that protect it stand."""
 
 
 @attrs.frozen(kw_only=True)
@@ -124,12 +126,21 @@ def _holder_of(entry: Adopted) -> Holder:
 
 
 def _given_to_its_holder(exit_: Adopted, holders: dict[str, Holder]) -> Adopted:
-    """Give an exit to the holder it fits: the one whose volume it has, else the oldest."""
+    """Give an exit to the holder it fits: the one whose level it stands at, whose volume it has, else the oldest."""
     fitting = [holder for holder in holders.values() if _fits(exit_, holder)]
     if not fitting:
         return exit_
     wanted_base = exit_.order.volume_base if exit_.is_open else exit_.order.filled_base
-    holder = min(fitting, key=lambda one: (one.left_base != wanted_base, not one.left_base, one.since_us))
+    trigger = exit_.order.trigger_price_quote
+    holder = min(
+        fitting,
+        key=lambda one: (
+            trigger is not None and trigger not in one.triggers,
+            one.left_base != wanted_base,
+            not one.left_base,
+            one.since_us,
+        ),
+    )
     holders[holder.key] = attrs.evolve(
         holder,
         left_base=max(ZERO, holder.left_base - exit_.order.filled_base),

@@ -168,7 +168,7 @@ def apply_fill(order: Order, fill: Fill, asked_base: Decimal = ZERO) -> Order:
         fees_quote=order.fees_quote + fill.fee_quote,
         external_id=order.external_id or fill.external_order_id or None,
         opened_at_us=fill.at_us if order.opened_at_us is None else order.opened_at_us,
-        first_fill_at_us=fill.at_us if order.first_fill_at_us is None else order.first_fill_at_us,
+        first_fill_at_us=min(fill.at_us, order.first_fill_at_us or fill.at_us),  # They may be told out of order.
         updated_at_us=fill.at_us,
         ended_at_us=fill.at_us if ends_now else order.ended_at_us,
     )

@@ -147,7 +147,11 @@ def test_a_refused_amend_that_succeeds_later_ends_its_alert(world: Harness) -> N
     assert told == 1
     stop = world.order(trade, STOP)
     world.exchange.refuse_next(NEVER, times=1_000)
-    world.tell(OrderEnded(order_id=stop.id, status=OrderStatus.CANCELLED, reason="by hand", at_us=world.now_us))
+    world.tell(
+        OrderEnded(
+            order_id=stop.id, status=OrderStatus.CANCELLED, reason="by hand", at_us=world.now_us, filled_base=Decimal(0)
+        )
+    )
     world.passes(seconds=1)
     assert len(world.events("protection_failing")) == told + 1
     world.passes(minutes=1)
@@ -173,7 +177,11 @@ def test_each_failure_of_a_stop_has_its_whole_grace(world: Harness) -> None:
     stop = world.order(trade, STOP)
     assert stop.status is OrderStatus.OPEN
     world.exchange.refuse_next(THROTTLED, times=4)
-    world.tell(OrderEnded(order_id=stop.id, status=OrderStatus.CANCELLED, reason="by hand", at_us=world.now_us))
+    world.tell(
+        OrderEnded(
+            order_id=stop.id, status=OrderStatus.CANCELLED, reason="by hand", at_us=world.now_us, filled_base=Decimal(0)
+        )
+    )
     world.passes(seconds=10)
     assert world.position(trade).status is PositionStatus.OPEN, "ten seconds are not thirty"
 
@@ -582,7 +590,15 @@ def test_a_trade_that_came_back_to_life_gives_its_slot_back_in_the_end(world: Ha
     entry = world.order(trade, ENTRY)
     world.exchange.lost_executions = 1
     world.price("BTC/USDT", 98_900)
-    world.tell(OrderEnded(order_id=entry.id, status=OrderStatus.CANCELLED, reason="timeout", at_us=world.now_us))
+    world.tell(
+        OrderEnded(
+            order_id=entry.id,
+            status=OrderStatus.CANCELLED,
+            reason="timeout",
+            at_us=world.now_us,
+            filled_base=Decimal(0),
+        )
+    )
     books: Any = world.engine.actors["exchange"]
     for fill in books._books.history.fills_of(entry.id):
         world.tell(ExecutionReported(fill=fill))

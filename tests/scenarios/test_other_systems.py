@@ -252,7 +252,11 @@ def test_c14_what_a_half_filled_stop_leaves_is_protected_again(worlds: World) ->
     world.price("BTC/USDT", 97_900)
     stop = world.order(trade, STOP)
     assert stop.status is OrderStatus.PARTIALLY_FILLED
-    world.tell(OrderEnded(order_id=stop.id, status=OrderStatus.CANCELLED, reason="by hand", at_us=world.now_us))
+    world.tell(
+        OrderEnded(
+            order_id=stop.id, status=OrderStatus.CANCELLED, reason="by hand", at_us=world.now_us, filled_base=Decimal(0)
+        )
+    )
     world.passes(seconds=10)
     left = world.position(trade)
     assert left.volume_base == 0 or world.order(trade, STOP).remaining_base == left.volume_base or left.close_reason
@@ -305,7 +309,15 @@ def test_c17_a_late_fill_of_a_cancelled_entry_is_held_and_protected(world: Harne
     entry = world.order(trade, ENTRY)
     world.exchange.lost_executions = 1
     world.price("BTC/USDT", 98_900)  # Filled, and not told ...
-    world.tell(OrderEnded(order_id=entry.id, status=OrderStatus.CANCELLED, reason="timeout", at_us=world.now_us))
+    world.tell(
+        OrderEnded(
+            order_id=entry.id,
+            status=OrderStatus.CANCELLED,
+            reason="timeout",
+            at_us=world.now_us,
+            filled_base=Decimal(0),
+        )
+    )
     assert world.order(trade, ENTRY).status is OrderStatus.CANCELLED
     fill = Fill(
         trade_id=TradeId("T0000000001"), order_id=entry.id, external_order_id=entry.external_id or ExternalOrderId(""),

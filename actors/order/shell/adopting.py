@@ -292,6 +292,8 @@ class Adopting(Settling):
             self.emit(move, trade_id)
         self._is_surveying = False
         for trade in tuple(self._book.trades.values()):
+            if trade.closing is None and trade.live(OrderRole.EXIT) is not None:
+                self._close(trade, CloseReason.MANUAL)  # Why it was left was never recorded; that it was, is known.
             if trade.id not in moves:
                 self._align(trade)  # The others are, as soon as their levels have moved.
             stop = trade.live(OrderRole.STOP)
@@ -351,7 +353,16 @@ class Adopting(Settling):
             left_base=trade.left_base + grown_base,
             may_grow=OrderRole.ENTRY in resting,
             resting=frozenset(resting),
+            triggers=tuple(self._triggers(trade)),
         )
+
+    def _triggers(self, trade: Trade) -> Iterable[Decimal]:
+        """Yield where orders that protect the trade would stand by the levels that it has."""
+        levels = trade.proposal if trade.position is None else trade.position
+        if levels.stop_loss_quote is not None:
+            yield self._trigger(trade, OrderRole.STOP, levels.stop_loss_quote)
+        if levels.take_profit_quote is not None:
+            yield self._trigger(trade, OrderRole.TARGET, levels.take_profit_quote)
 
     def _adopted_trade(self, first: Adopted, legs: Sequence[Adopted]) -> Trade:
         """Make a trade of what was found: withdrawn from the start, because nobody knows what it was to become."""

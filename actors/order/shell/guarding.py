@@ -31,6 +31,7 @@ from messages.orders import (
 from messages.permits import CallKind, CallPriority
 from messages.positions import (
     BeginClosing,
+    ClosePosition,
     CloseReason,
     ConfirmProtection,
     Level,
@@ -131,6 +132,13 @@ class Guarding(Sending):
             self.after(grace_us, WatchOverdue(trade_id=trade.id, reason=reason), trade.id)
         else:
             self._close(trade, reason)
+
+    def _close_position(self, message: ClosePosition) -> None:
+        """Get out; of dust as soon as it has grown to something that can be sold."""
+        trade = self._book.by_position.get(message.position_id)
+        if trade is not None and self._is_dust(trade):
+            trade.close_when_held = message.reason
+        self._close(trade, message.reason)
 
     def _close(self, trade: Trade | None, reason: CloseReason) -> None:
         """Begin to get out; every further reason is late."""

@@ -338,7 +338,8 @@ class Settling(Guarding):
         """Book the exits that were ahead; when the entry can fill no further, they were other positions' exits."""
         ahead, trade.ahead = trade.ahead, []
         for order, fill in ahead:
-            rest = self._close_with(trade, order, fill)
+            tracked = self._book.find(order.id)  # It may have ended since.
+            rest = self._close_with(trade, order if tracked is None else tracked.order, fill)
             if rest is None:
                 continue
             if trade.live(OrderRole.ENTRY) is not None:
