@@ -41,6 +41,15 @@ ZERO = Decimal(0)
 ONE = Decimal(1)
 
 
+TAG_LENGTH = 8
+"""All orders of a trade begin with the same characters as the id of its position."""
+
+
+def tag_of(id_: OrderId | PositionId) -> str:
+    """Return what the ids of a position and of its orders have in common."""
+    return id_[:TAG_LENGTH]
+
+
 def is_our_id(order_id: OrderId) -> bool:
     """Say whether this is an id as we give them, and not the exchange's own."""
     return OUR_ID.fullmatch(order_id) is not None
@@ -61,6 +70,7 @@ class Holder:
 
     key: str
     """The trade's id; the order's id of an entry that was found."""
+    tag: str
     symbol: Symbol
     side: Side
     leverage: int
@@ -116,6 +126,7 @@ def sort_out(forgotten: Iterable[OrderFound], known: Iterable[Holder]) -> tuple[
 def _holder_of(entry: Adopted) -> Holder:
     return Holder(
         key=entry.order.order_id,
+        tag=tag_of(entry.order.order_id),
         symbol=entry.order.symbol,
         side=entry.terms.side,
         leverage=entry.terms.leverage,
@@ -126,7 +137,7 @@ def _holder_of(entry: Adopted) -> Holder:
 
 
 def _given_to_its_holder(exit_: Adopted, holders: dict[str, Holder]) -> Adopted:
-    """Give an exit to the holder it fits: the one whose level it stands at, whose volume it has, else the oldest."""
+    """Give an exit to the holder it fits: the one that it names, whose level or volume it has, else the oldest."""
     fitting = [holder for holder in holders.values() if _fits(exit_, holder)]
     if not fitting:
         return exit_
@@ -135,6 +146,7 @@ def _given_to_its_holder(exit_: Adopted, holders: dict[str, Holder]) -> Adopted:
     holder = min(
         fitting,
         key=lambda one: (
+            one.tag != tag_of(exit_.order.order_id),
             trigger is not None and trigger not in one.triggers,
             one.left_base != wanted_base,
             not one.left_base,
@@ -156,7 +168,7 @@ def _fits(exit_: Adopted, holder: Holder) -> bool:
         holder.symbol == exit_.order.symbol
         and (holder.side, holder.leverage) == (terms.side.opposite, terms.leverage)
         and holder.since_us <= terms.opened_at_us
-        and (holder.left_base > 0 or holder.may_grow)
+        and (holder.left_base > 0 or holder.may_grow or holder.tag == tag_of(exit_.order.order_id))
         and not is_taken
     )
 

@@ -58,7 +58,7 @@ class Watch:
         """What trading was switched to, in order."""
         self.story: deque[tuple[int, Message]] = deque(maxlen=STORY_LENGTH)
         self._sent: dict[OrderId, ProposalId] = {}
-        self._sent_in_stall: set[OrderId] = set()
+        self.sent_in_stall: set[OrderId] = set()
         """Exits that left although the journal was away: of what led to them it may know nothing."""
         self._left: set[PositionId] = set()
         """Positions that were CLOSING or over at some time; a late fill may have opened them again."""
@@ -126,7 +126,7 @@ class Watch:
         self._sent[intent.id] = intent.proposal_id
         kept = self._kept.orders.get(intent.id)
         if kept is None:
-            self._sent_in_stall.add(intent.id)
+            self.sent_in_stall.add(intent.id)
             if intent.role is OrderRole.ENTRY or not self._has_stalled:
                 self.breaks("I1", f"order {intent.id} ({intent.role.value}) is sent before its intent is committed")
         elif kept.intent != intent:
@@ -283,7 +283,7 @@ class Watch:
             self.breaks("I3", f"trade {fill.trade_id} of {fill.volume_base} does not account for {position.id}")
         if position.exit_base > position.entry_base:
             self.breaks("I5", f"position {position.id} is closed by more than was opened")
-        leaves = unit.order.intent.role is OrderRole.EXIT and unit.order.id in self._sent.keys() - self._sent_in_stall
+        leaves = unit.order.intent.role is OrderRole.EXIT and unit.order.id in self._sent.keys() - self.sent_in_stall
         if leaves and before is not None and not was_left:
             self.breaks("I9", f"position {position.id} is left by an exit, and no CLOSING was ever committed")
 

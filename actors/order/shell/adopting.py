@@ -14,7 +14,18 @@ from decimal import Decimal
 import attrs
 
 from actors.order import outbox
-from actors.order.adoption import OPEN, Adopted, Holder, is_our_id, is_tighter, order_of, proposal_of, sort_out
+from actors.order.adoption import (
+    OPEN,
+    TAG_LENGTH,
+    Adopted,
+    Holder,
+    is_our_id,
+    is_tighter,
+    order_of,
+    proposal_of,
+    sort_out,
+    tag_of,
+)
 from actors.order.book import Phase, Tracked, Trade
 from actors.order.proposals import request_row
 from actors.order.protection import PROTECTIVE, TRIGGER_TYPES
@@ -346,6 +357,7 @@ class Adopting(Settling):
         }
         return Holder(
             key=trade.id,
+            tag=tag_of(trade.position_id),
             symbol=proposal.symbol,
             side=proposal.side,
             leverage=proposal.leverage,
@@ -369,7 +381,7 @@ class Adopting(Settling):
         proposal = proposal_of(first, legs, ProposalId(self.ports.new_id()))
         trade = Trade(
             proposal=proposal,
-            position_id=PositionId(self.ports.new_id()),
+            position_id=PositionId(tag_of(first.order.order_id) + self.ports.new_id()[TAG_LENGTH:]),
             is_adopted=True,
             is_withdrawn=True,
         )

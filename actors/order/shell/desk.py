@@ -77,7 +77,7 @@ class OrderDesk(RecoveringActor):
         self._polls_until_us = 0
         """Until then the records of the exchange may lack what happened before the start."""
         self._booked: OrderedDict[TradeId, Decimal] = OrderedDict()
-        """How much is booked of trades that no tracked order remembers: of others, and from before the start."""
+        """How much is booked of the newest trades, ours and others'."""
         self._takings: deque[Taking] = deque(maxlen=TAKINGS_REMEMBERED)
         self._unclaimed: deque[tuple[Fill, int]] = deque()
         """What others traded and may have closed of ours, with when: an entry that is live may have filled before."""

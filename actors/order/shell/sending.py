@@ -8,6 +8,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import assert_never
 
+from actors.order.adoption import TAG_LENGTH, tag_of
 from actors.order.book import Phase, Tracked, Trade
 from actors.order.intents import entry_intent, exit_intent
 from actors.order.lifecycle import Happening, new_order
@@ -52,7 +53,7 @@ class Sending(OrderDesk):
             trade,
             reference_price_quote,
             attempt=attempt,
-            order_id=OrderId(self.ports.new_id()),
+            order_id=self._new_order_id(trade),
             now_us=self.now_us,
             instrument=self._of(trade.proposal),
             settings=self._settings,
@@ -62,11 +63,15 @@ class Sending(OrderDesk):
         return exit_intent(
             trade,
             step,
-            order_id=OrderId(self.ports.new_id()),
+            order_id=self._new_order_id(trade),
             now_us=self.now_us,
             instrument=self._of(trade.proposal),
             settings=self._settings,
         )
+
+    def _new_order_id(self, trade: Trade) -> OrderId:
+        """Return a fresh id that tells whose the order is, should everything else about it be forgotten."""
+        return OrderId(tag_of(trade.position_id) + self.ports.new_id()[TAG_LENGTH:])
 
     def _record_intent(self, trade: Trade, intent: OrderIntent, request: RequestRow | None = None) -> None:
         order = new_order(intent, retries=trade.failures.get(intent.role, 0))

@@ -48,7 +48,7 @@ ENDING_HAPPENING = {
     OrderStatus.ERROR: Happening.CANCEL_CONFIRMED,
 }
 BOOKED_REMEMBERED = 10_000
-"""Executions in memory that no tracked order remembers: those of others, and those from before the start."""
+"""The newest executions, whoever's: told again, they are no news."""
 UNCLAIMED_MAX = 1_000
 LEFTOVERS_MAX = 1_000
 ZERO = Decimal(0)
@@ -285,6 +285,7 @@ class Settling(Guarding):
         if rest is None:
             return
         tracked.fill_ids.add(fill.trade_id)
+        self._mark_booked(fill)  # The order may be forgotten before the last poll has told of it.
         tracked.heard_at_us = self.now_us
         if tracked.counted_base >= rest.volume_base:
             tracked.counted_base -= rest.volume_base
@@ -365,12 +366,15 @@ class Settling(Guarding):
         rest = self._unbooked(fill)
         if rest is None:
             return
-        self._booked[fill.trade_id] = fill.volume_base
-        if len(self._booked) > BOOKED_REMEMBERED:
-            self._booked.popitem(last=False)
+        self._mark_booked(fill)
         if not fill.is_liquidation and fill.at_us >= self._known_until_us:
             self._report_foreign(fill)
         self._close_by_foreign(rest)
+
+    def _mark_booked(self, fill: Fill) -> None:
+        self._booked[fill.trade_id] = fill.volume_base
+        if len(self._booked) > BOOKED_REMEMBERED:
+            self._booked.popitem(last=False)
 
     def _unbooked(self, fill: Fill) -> Fill | None:
         """Return what of a trade is not booked yet: all of it, as a rule, or nothing, when it is told again."""

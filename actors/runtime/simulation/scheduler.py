@@ -70,6 +70,8 @@ class SeededScheduler:
         self._ready: list[Inbox] = []
         self._later: list[tuple[int, int, int, Act]] = []
         self._number = 0
+        self._asleep = 0
+        """Inboxes with mail that nobody looks at for a while."""
         self._readers = 0
         self.pace = CALM
         self.under_way: dict[int, Operation] = {}
@@ -116,9 +118,14 @@ class SeededScheduler:
         pace = self.pace
         if pace.slow_read_one_in and self._bits(BITS) % pace.slow_read_one_in == 0:
             delay_us = self._bits(40) % pace.slow_read_us
-            self.at(self._clock.now_us() + delay_us, partial(self._ready.append, inbox))
+            self._asleep += 1
+            self.at(self._clock.now_us() + delay_us, partial(self._wake, inbox))
         else:
             self._ready.append(inbox)
+
+    def _wake(self, inbox: Inbox) -> None:
+        self._asleep -= 1
+        self._ready.append(inbox)
 
     def call_here(self, function: Callable[[Any], None], argument: Any) -> None:
         """There is only one thread."""
@@ -139,8 +146,8 @@ class SeededScheduler:
 
     @property
     def is_still(self) -> bool:
-        """Whether nothing happens before the clock moves, and no I/O is under way."""
-        return not self._ready and not self.under_way and not self._is_due()
+        """Whether every inbox is empty, nothing happens before the clock moves, and no I/O is under way."""
+        return not (self._ready or self._asleep or self.under_way or self._is_due())
 
     def _is_due(self) -> bool:
         return bool(self._later) and self._later[0][0] <= self._clock.now_us()
@@ -193,6 +200,7 @@ class SeededScheduler:
                 operation.coroutine.close()
         self._ready.clear()
         self._later.clear()
+        self._asleep = 0
 
 
 class SeededTimers(Timers):
