@@ -247,6 +247,8 @@ class OrderRefused(Event):
     may_retry: bool
     lacks_position: bool = False
     """Whether it was to reduce a position, and there is none."""
+    is_too_small: bool = False
+    """Whether its volume or its worth is below the exchange's minimum."""
 
     log_level: ClassVar[str | None] = "WARNING"
 

@@ -95,6 +95,8 @@ class Trade:
     bare_since_us: int | None = None
     """Since when the position lacks the stop that it asked for: watched locally, and a person has been told."""
     is_exit_alerted: bool = False
+    too_small_base: Decimal = Decimal(0)
+    """So much is too small for an order, says the exchange."""
     is_dust_named: bool = False
     """What is left is too small for any order, and a person has been told."""
     is_delayed: bool = False

@@ -69,11 +69,16 @@ def plan(trade: Trade, instrument: Instrument, *, is_alone: bool) -> tuple[Step,
         return tuple(Withdraw(leg) for leg in trade.live_legs if not leg.is_withdrawn)
     if trade.closing is not None:
         return _closing_steps(trade, position, instrument, is_alone=is_alone)
-    if is_dust(position.volume_base, trade.last_price_quote, instrument):
+    if is_too_little(trade, position.volume_base, instrument):
         return _too_large(trade, position)
     if trade.is_delayed:
         return ()
     return (*_stop_steps(trade, position, instrument), *_target_steps(trade, position, instrument))
+
+
+def is_too_little(trade: Trade, held_base: Decimal, instrument: Instrument) -> bool:
+    """Say whether what is held is too little for any order, by our reckoning or by the exchange's word."""
+    return held_base <= trade.too_small_base or is_dust(held_base, trade.last_price_quote, instrument)
 
 
 def _too_large(trade: Trade, position: Position) -> tuple[Step, ...]:
@@ -112,7 +117,7 @@ def _closing_steps(trade: Trade, position: Position, instrument: Instrument, *, 
     if position.status is not PositionStatus.CLOSING:
         return steps  # Why it is left is recorded first: its PositionChanged comes back here.
     if leaving is None and OrderRole.EXIT not in trade.waiting:
-        if is_dust(position.volume_base, trade.last_price_quote, instrument):
+        if is_too_little(trade, position.volume_base, instrument):
             return steps
         return (*steps, Place(OrderRole.EXIT, position.volume_base, None))
     return steps

@@ -24,10 +24,12 @@ from actors.exchange.mock.pricing import fee_of, known, slipped
 from actors.exchange.mock.refusals import (
     BAD_PRICE,
     BELOW_FILLED,
+    COST_MINIMUM,
     DEADLINE_ELAPSED,
     EXPIRED,
     ID_NOT_UNIQUE,
     NO_POSITION,
+    ORDER_MINIMUM,
     UNAVAILABLE,
     UNKNOWN_ORDER,
     UNKNOWN_PAIR,
@@ -342,5 +344,10 @@ def _order_from(intent: OrderIntent, sequence: int, now_us: int, first_share_pct
 
 
 def _refused(intent: OrderIntent, reason: str) -> OrderRefused:
-    lacks_position = reason == NO_POSITION
-    return OrderRefused(order_id=intent.id, reason=reason, may_retry=may_retry(reason), lacks_position=lacks_position)
+    return OrderRefused(
+        order_id=intent.id,
+        reason=reason,
+        may_retry=may_retry(reason),
+        lacks_position=reason == NO_POSITION,
+        is_too_small=reason in (ORDER_MINIMUM, COST_MINIMUM),
+    )

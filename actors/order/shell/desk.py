@@ -16,7 +16,7 @@ import attrs
 from actors.order import outbox
 from actors.order.book import OrderBook, Phase, Taking, Tracked, Trade
 from actors.order.lifecycle import Happening
-from actors.order.sizing import is_dust
+from actors.order.protection import is_too_little
 from actors.order.timers import LookAgain, PollDue
 from actors.runtime.clock import MICROSECONDS
 from actors.runtime.ports import Ports
@@ -144,7 +144,7 @@ class OrderDesk(RecoveringActor):
     def _is_dust(self, trade: Trade) -> bool:
         """Say whether what the trade holds is too small for any order."""
         held_base = trade.held_base
-        return bool(held_base) and is_dust(held_base, trade.last_price_quote, self._of(trade.proposal))
+        return bool(held_base) and is_too_little(trade, held_base, self._of(trade.proposal))
 
     def _alert(self, kind: str, trade: Trade, reason: str) -> None:
         event = outbox.alert(kind, trade.id, self.now_us, symbol=trade.proposal.symbol, reason=reason)

@@ -104,6 +104,8 @@ class Settling(Guarding):
         self._leave_settling(tracked)
         if message.lacks_position:
             self._claim_leftovers(tracked)
+        if message.is_too_small:
+            tracked.trade.too_small_base = tracked.order.volume_base
         self._over(tracked, Happening.REFUSED, message.reason, may_retry=message.may_retry)
 
     def _amended(self, message: OrderAmended) -> None:
@@ -126,8 +128,12 @@ class Settling(Guarding):
         if tracked is None:
             return
         tracked.amended_at_us = None
-        self._wait_to_retry(tracked.trade, tracked.order.intent.role, message.reason)
-        self._look_up(tracked)
+        trade, role = tracked.trade, tracked.order.intent.role
+        self._wait_to_retry(trade, role, message.reason)
+        if trade.failures[role] > self._settings.retries_max:
+            self._withdraw(tracked)  # It cannot be moved, as a stop-limit that has fired: then it is replaced.
+        else:
+            self._look_up(tracked)
 
     def _amend_overdue(self, message: AmendOverdue) -> None:
         """Nobody has said what became of the amend: what the order is now will be said."""
@@ -294,6 +300,7 @@ class Settling(Guarding):
         self._leave_settling(tracked)
         if tracked.is_live and tracked.phase in (Phase.SENT, Phase.WAITING, Phase.RECORDING):
             tracked.phase = Phase.RESTING
+            self._set_expiry(tracked.order)
         self._pass_on(tracked, rest)
         if tracked.is_live and tracked.order.is_over:
             self._retire(tracked)
@@ -346,7 +353,8 @@ class Settling(Guarding):
             if trade.live(OrderRole.ENTRY) is not None:
                 trade.ahead.append((order, rest))
             else:
-                self._book_foreign(rest)
+                self._report_foreign(rest)
+                self._close_by_foreign(rest)
 
     def _apply(self, trade: Trade, order: Order, fill: Fill) -> None:
         proposal = trade.proposal
