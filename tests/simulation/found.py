@@ -316,10 +316,7 @@ FOUND: tuple[Found, ...] = (
     Found(
         name="dust without a price",
         text="After a restart an exit of what is too small to sell is tried for ever: no price of it is known.",
-        swaps=(
-            Swap(PositionActor._tell_first_price, "self._tell_changed(position)", "pass"),
-            Swap(PositionActor._take_up, "self._tell_changed(position)", "pass"),
-        ),
+        swaps=(Swap(PositionActor._tell_first_price, "self._tell_changed(position)", "pass"),),
         breaks="liveness",
         plan=a_story(
             7,
