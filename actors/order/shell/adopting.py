@@ -304,7 +304,9 @@ class Adopting(Settling):
         self._is_surveying = False
         for trade in tuple(self._book.trades.values()):
             if trade.closing is None and trade.live(OrderRole.EXIT) is not None:
-                self._close(trade, CloseReason.MANUAL)  # Why it was left was never recorded; that it was, is known.
+                # Why it was left was never recorded. That it was, is known.
+                trade.close_when_held = trade.close_when_held or CloseReason.MANUAL
+                self._close(trade, trade.close_when_held)
             if trade.id not in moves:
                 self._align(trade)  # The others are, as soon as their levels have moved.
             stop = trade.live(OrderRole.STOP)

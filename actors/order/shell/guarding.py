@@ -256,6 +256,8 @@ class Guarding(Sending):
         stop = trade.live(OrderRole.STOP)
         if stop is None or stop.phase is not Phase.RESTING:
             self._close(trade, CloseReason.PROTECTION_FAILED)
+        else:
+            trade.bare_since_us = None  # It could not be moved, but it rests: the next failure has its own grace.
 
     def _expire(self, order_id: OrderId) -> None:
         """Cancel an entry that has rested long enough, where the exchange has not ended it by itself."""
