@@ -283,15 +283,15 @@ DEFECTS: tuple[Defect, ...] = (
         text="an execution told by push and by poll is applied twice",
         where=Settling._book_fill,
         old="None if fill.trade_id in tracked.fill_ids else self._unbooked(fill)",
-        new="self._unbooked(fill)",
+        new="fill",
         breaks=("I3", "I5", "I6", "liveness", "crash-only"),
     ),
     Defect(
         name="late fill ignored",
-        text="a fill that arrives after the order was cancelled does not count",
+        text="a fill that arrives after the cancel of its order was asked for does not count",
         where=Settling._book_fill,
         old="if fill.trade_id in tracked.fill_ids",
-        new="if not tracked.is_live or fill.trade_id in tracked.fill_ids",
+        new="if tracked.is_withdrawn or fill.trade_id in tracked.fill_ids",
         breaks=("I5", "I6", "liveness"),
     ),
     Defect(
@@ -313,9 +313,9 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(
         name="gap skipped",
         text="the poll goes on from the last trade that a push told, over those that it did not tell",
-        where=Settling._book_fill,
-        old="tracked.fill_ids.add(fill.trade_id)",
-        new="tracked.fill_ids.add(fill.trade_id); self._poll_cursor = fill.trade_id",
+        where=Settling._mark_booked,
+        old="self._booked[fill.trade_id] = fill.volume_base",
+        new="self._booked[fill.trade_id] = fill.volume_base; self._poll_cursor = fill.trade_id",
         breaks=("I6", "liveness"),
     ),
     Defect(
