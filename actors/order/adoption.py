@@ -163,13 +163,13 @@ def _given_to_its_holder(exit_: Adopted, holders: dict[str, Holder]) -> Adopted:
 
 def _fits(exit_: Adopted, holder: Holder) -> bool:
     terms = exit_.terms
+    is_named = holder.tag == tag_of(exit_.order.order_id)
     is_taken = exit_.is_open and exit_.role in holder.resting
     return (
         holder.symbol == exit_.order.symbol
         and (holder.side, holder.leverage) == (terms.side.opposite, terms.leverage)
         and holder.since_us <= terms.opened_at_us
-        and (holder.left_base > 0 or holder.may_grow or holder.tag == tag_of(exit_.order.order_id))
-        and not is_taken
+        and (is_named or ((holder.left_base > 0 or holder.may_grow) and not is_taken))
     )
 
 

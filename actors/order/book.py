@@ -53,6 +53,10 @@ class Tracked:
     """What the last poll said of it: the same again is no news."""
     is_cancel_asked: bool = False
     is_amend_asked: bool = False
+    is_look_up_set: bool = False
+    """A timer will ask for it to be looked up."""
+    is_look_up_asked: bool = False
+    """A look-up waits for its permit."""
     looked_up_at_us: int | None = None
     """When the look-up left that has not been answered yet."""
     amended_at_us: int | None = None
@@ -163,12 +167,12 @@ class Taking:
     volume_base: Decimal
     """How much of it is still this execution's, and not that of an earlier one which was told later."""
 
-    def was_the_share_of(self, earlier: Fill) -> bool:
-        """Say whether `earlier` would have closed this, had it been told in time."""
+    def was_the_share_of(self, earlier: Fill, at_us: int) -> bool:
+        """Say whether `earlier`, which closed something at that instant, would have closed this, told in time."""
         return (
             self.volume_base > 0
             and (self.fill.symbol, self.fill.side, True) == (earlier.symbol, earlier.side, earlier.is_margin)
-            and self.entered_us <= earlier.at_us < self.at_us
+            and self.entered_us <= at_us < self.at_us
         )
 
 

@@ -63,9 +63,9 @@ def plan(trade: Trade, instrument: Instrument, *, is_alone: bool) -> tuple[Step,
     `is_alone`: no other trade holds anything of the symbol, so reduce-only guards this one and not their sum.
     """
     position = trade.position
-    if position is None:
+    if position is None and (trade.live(OrderRole.ENTRY) is not None or OrderRole.ENTRY in trade.waiting):
         return ()
-    if position.is_over or position.volume_base == 0:
+    if position is None or position.is_over or position.volume_base == 0:
         return tuple(Withdraw(leg) for leg in trade.live_legs if not leg.is_withdrawn)
     if trade.closing is not None:
         return _closing_steps(trade, position, instrument, is_alone=is_alone)

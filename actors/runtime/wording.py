@@ -45,6 +45,8 @@ OWN_ID: Mapping[type[Any], str] = {OrderIntent: "order", Position: "position", T
 UNIT = re.compile(r"_(id|us|quote|base)$")
 """Endings that say no more than the value itself."""
 FULL_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+SHORT_ID = 13
+"""Two groups of it: all orders of a trade share the first."""
 PLAIN = re.compile(r"[^\s\"=\\\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 TEXT_MAX = 300
 """Characters of one value; a log line is for people."""
@@ -96,7 +98,7 @@ def number_as_text(value: Decimal) -> str:
 def _text(text: str) -> str:
     """Return a text as one word: a short id, the text itself, or the text in quotation marks on one line."""
     if FULL_ID.fullmatch(text):
-        return text[:8]
+        return text[:SHORT_ID]
     short = text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}..."
     if PLAIN.fullmatch(short):
         return short

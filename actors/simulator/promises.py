@@ -292,13 +292,8 @@ class Promises:
                 yield f"entry {order.id} rests for longer than it may"
 
     def _taken_by_others(self, book: BookSummary, stage: Stage) -> Iterable[str]:
-        """We hold no more than the exchange's trades have left of it, one after the other, whoever's they are.
-
-        What others have closed of it and an engine died with, a later one learns when it wants to get out.
-        """
+        """We hold no more than the exchange's trades have left of it, one after the other, whoever's they are."""
         left: defaultdict[Holding, Decimal] = defaultdict(Decimal)
-        by_hand: defaultdict[Holding, Decimal] = defaultdict(Decimal)
-        has_died = stage.struck["crash"] + stage.struck["crash while it starts"] > 0
         for fill in stage.books_of_exchange.books.history.trades():
             order = self._kept.orders.get(fill.order_id)
             if order is not None and order.intent.role is OrderRole.ENTRY and not fill.is_liquidation:
@@ -306,14 +301,12 @@ class Promises:
             else:
                 closed = fill.symbol, fill.is_margin, fill.side.opposite
                 left[closed] = max(ZERO, left[closed] - fill.volume_base)
-                if order is None and has_died:
-                    by_hand[closed] += fill.volume_base
         held: defaultdict[Holding, Decimal] = defaultdict(Decimal)
         for position in book.positions:
             side = Side.BUY if position.side is PositionSide.LONG else Side.SELL
             held[position.symbol, position.leverage > 1, side] += position.volume_base
         for holding, held_base in held.items():
-            if held_base > left[holding] + by_hand[holding]:
+            if held_base > left[holding]:
                 symbol, _is_margin, side = holding
                 yield f"I6: of {symbol} we hold {held_base} ({side.value}), trades have left {left[holding]} of it"
 

@@ -74,19 +74,19 @@ FILL = Fill(
     [
         (
             OrderAccepted(order_id=ORDER, external_id=ExternalOrderId("O01"), at_us=1_735_689_600_500_000),
-            "OrderAccepted order=1a2b3c4d external=O01 at=2025-01-01T00:00:00.500000Z",
+            "OrderAccepted order=1a2b3c4d-0000 external=O01 at=2025-01-01T00:00:00.500000Z",
         ),
         (
             PlaceOrder(intent=INTENT, deadline_us=1_735_689_610_000_000),
             (
-                "PlaceOrder order=1a2b3c4d role=entry side=buy volume=0.0047 symbol=BTC/USDT order_type=limit "
+                "PlaceOrder order=1a2b3c4d-0000 role=entry side=buy volume=0.0047 symbol=BTC/USDT order_type=limit "
                 "limit_price=105400 leverage=2 deadline=2025-01-01T00:00:10Z"
             ),
         ),
         (
             ExecutionReported(fill=FILL),
             (
-                "ExecutionReported order=1a2b3c4d trade=T01 side=buy volume=0.00000001 symbol=BTC/USDT price=105400.1 "
+                "ExecutionReported order=1a2b3c4d-0000 trade=T01 side=buy volume=0.00000001 symbol=BTC/USDT price=105400.1 "
                 "fee=0.1 at=2025-01-01T00:00:00Z"
             ),
         ),
@@ -103,11 +103,11 @@ FILL = Fill(
         ),
         (
             OrderRefused(order_id=ORDER, reason='EOrder: "no"\n2025 ERROR forged', may_retry=False),
-            r'OrderRefused order=1a2b3c4d reason="EOrder: \"no\"\n2025 ERROR forged"',
+            r'OrderRefused order=1a2b3c4d-0000 reason="EOrder: \"no\"\n2025 ERROR forged"',
         ),
         (
             OrderEnded(order_id=ORDER, status=OrderStatus.EXPIRED, reason="", at_us=-1),
-            "OrderEnded order=1a2b3c4d status=EXPIRED at=-1",
+            "OrderEnded order=1a2b3c4d-0000 status=EXPIRED at=-1",
         ),
         (PermitExpired(kind=CallKind.LOOK_UP, order_id=None), "PermitExpired kind=look_up"),
         (OrdersReconciled(orders=0, repaired=0), "OrdersReconciled orders=0 repaired=0"),

@@ -27,6 +27,7 @@ from actors.order.adoption import (
     tag_of,
 )
 from actors.order.book import Phase, Tracked, Trade
+from actors.order.lifecycle import apply_fill
 from actors.order.proposals import request_row
 from actors.order.protection import PROTECTIVE, TRIGGER_TYPES
 from actors.order.shell.desk import FOREVER_US
@@ -172,7 +173,10 @@ class Adopting(Settling):
                 self._ask_about(order_id)
 
     def _unknown_orders(self, message: Message) -> Iterable[tuple[OrderId, Unknown]]:
-        """Yield the orders named in a message that are ours by their id, and that nobody here knows."""
+        """Yield the orders named in a message that are ours by their id, and that nobody here knows.
+
+        A trade that is booked, if only as somebody else's, asks for nothing any more.
+        """
         match message:
             case AccountReported():
                 told = [
@@ -180,9 +184,9 @@ class Adopting(Settling):
                     for order in message.open_orders
                 ]
             case OrdersPolled():
-                told = [_named(fill) for fill in message.fills]
+                told = [_named(fill) for fill in message.fills if self._unbooked(fill) is not None]
             case ExecutionReported():
-                told = [_named(message.fill)]
+                told = [] if self._unbooked(message.fill) is None else [_named(message.fill)]
             case _:
                 told = []
         for order_id, symbol, at_us in told:
@@ -395,10 +399,16 @@ class Adopting(Settling):
         self, trade: Trade, one: Adopted, moves: dict[ProposalId, MoveStop], *, is_first: bool
     ) -> Tracked:
         order = order_of(one, trade.id, trade.position_id, self.now_us)
+        booked = [fill for fill in one.found.fills if self._unbooked(fill) is None]
+        for fill in booked:  # As somebody else's, before it was known whose order it was.
+            order = apply_fill(order, fill)
         tracked = Tracked(order=order, trade=trade, phase=Phase.RESTING, heard_at_us=self.now_us)
+        tracked.fill_ids.update(fill.trade_id for fill in booked)
         present = trade.live(one.role)
         if present is None or one.is_open:
             trade.legs[one.role] = tracked
+            if present is not None:
+                self._withdraw(present)  # The journal's was followed by this one: it left, if ever, before.
         self._book.live[order.id] = tracked
         if self._known_ids is not None:
             self._known_ids.add(order.id)
@@ -408,6 +418,8 @@ class Adopting(Settling):
         row = attrs.evolve(request_row(trade.proposal, "approved"), kind=ADOPTED) if is_first else None
         event = outbox.order_adopted(order)
         self.emit(RecordIntent(order=order, request=row, events=(event,)), trade.id)
+        if order.is_over:
+            self._book.retire(tracked)
         return tracked
 
     def _is_unwanted(self, trade: Trade, order: Order) -> bool:

@@ -101,6 +101,10 @@ class OrderDesk(RecoveringActor):
         )
 
     def _look_up(self, tracked: Tracked) -> None:
+        """Ask what the exchange knows of it; one question at a time waits for its permit."""
+        if tracked.is_look_up_asked:
+            return
+        tracked.is_look_up_asked = True
         self._ask_permit(tracked, CallKind.LOOK_UP, CallPriority.QUERY)
 
     def _record(self, tracked: Tracked, *events: PublicEvent) -> None:
@@ -119,7 +123,10 @@ class OrderDesk(RecoveringActor):
                 self.emit(record if tracked is None else attrs.evolve(record, order=tracked.order), trade.id)
 
     def _look_later(self, tracked: Tracked) -> None:
-        """Look it up again after the configured wait."""
+        """Look it up again after the configured wait, however many reasons there are meanwhile."""
+        if tracked.is_look_up_set:
+            return
+        tracked.is_look_up_set = True
         wait_us = self._settings.look_up_every_s * MICROSECONDS
         self.after(wait_us, LookAgain(order_id=tracked.order.id), tracked.order.intent.proposal_id)
 

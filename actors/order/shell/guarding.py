@@ -37,6 +37,7 @@ from messages.positions import (
     Level,
     LevelReached,
     PositionChanged,
+    PositionStatus,
 )
 from messages.trades import (
     TradeEnded,
@@ -62,6 +63,8 @@ class Guarding(Sending):
             trade.closing = trade.bare_since_us = None
         else:
             trade.is_released = False  # Risk has heard of it as well, and holds a slot for it.
+            if position.status is PositionStatus.CLOSING and trade.closing is None:
+                trade.closing = position.close_reason  # It was over when it began to close, and a late fill came after.
             if is_new and self._settings.protection_delay_ms:
                 trade.is_delayed = True
                 self.after(self._settings.protection_delay_ms * 1000, ProtectionDue(trade_id=trade.id), trade.id)

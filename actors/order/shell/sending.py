@@ -132,6 +132,7 @@ class Sending(OrderDesk):
         intent = tracked.order.intent
         query = LookUpOrder(order_id=order_id, symbol=intent.symbol, sent_at_us=intent.created_at_us)
         self.emit(query, intent.proposal_id)
+        tracked.is_look_up_asked = False
         tracked.looked_up_at_us = self.now_us
         overdue = LookUpOverdue(order_id=order_id, sent_at_us=self.now_us)
         self.after(2 * self._settings.deadline_s * MICROSECONDS, overdue, intent.proposal_id)

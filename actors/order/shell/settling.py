@@ -171,8 +171,11 @@ class Settling(Guarding):
             self._look_later(tracked)
 
     def _look_again(self, order_id: OrderId) -> None:
-        tracked = self._book.live.get(order_id)
-        if tracked is not None:
+        tracked = self._book.find(order_id)
+        if tracked is None:
+            return
+        tracked.is_look_up_set = False
+        if tracked.is_live:
             tracked.is_cancel_asked = False
             self._look_up(tracked)
 
@@ -393,17 +396,20 @@ class Settling(Guarding):
         """Let it close what we held then, oldest first.
 
         Told late, it may find that a later exit has taken in our books what was its share: then that one must have
-        taken something else, which is closed now.
+        taken something else, which is closed now, or was in its turn the share of a later one still.
         """
-        rest = self._close_held(fill, fill.at_us)
-        for taking in tuple(self._takings):
-            if rest is not None and taking.was_the_share_of(rest):
-                part, rest = split(rest, taking.volume_base)
-                taking.volume_base -= part.volume_base
-                self._put_by(self._close_held(part, taking.at_us), taking.at_us)
-        self._put_by(rest, fill.at_us)
-        if rest is not None and rest.is_liquidation:
-            self._report_foreign(rest)
+        displaced = [(fill, fill.at_us)]
+        while displaced:
+            part, at_us = displaced.pop()
+            rest = self._close_held(part, at_us)
+            for taking in tuple(self._takings):
+                if rest is not None and taking.was_the_share_of(rest, at_us):
+                    part, rest = split(rest, taking.volume_base)
+                    taking.volume_base -= part.volume_base
+                    displaced.append((part, taking.at_us))
+            self._put_by(rest, at_us)
+            if rest is not None and rest.is_liquidation:
+                self._report_foreign(rest)
 
     def _put_by(self, rest: Fill | None, at_us: int) -> None:
         """Keep what closed nothing: an entry may have filled before it, of which we have not heard."""
