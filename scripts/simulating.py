@@ -7,6 +7,7 @@ Read in order: simulate_seeds(), the work (Batch, all_batches), the view (Totals
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import multiprocessing
@@ -163,15 +164,31 @@ def simulate_batch(seeds: range, minutes: int) -> Batch:
     failed: list[Failed] = []
     figures: list[Figures] = []
     messages = 0
-    for seed in seeds:
-        outcome = _simulated(seed, minutes)
-        hashes.append(outcome.trace_hash)
-        figures.append(outcome.exercised)
-        messages += outcome.messages
-        violation = outcome.violation
-        if violation is not None:
-            failed.append(Failed(seed=seed, invariant=violation.invariant, text=violation.text))
+    with _garbage_is_of_seeds():
+        for seed in seeds:
+            outcome = _simulated(seed, minutes)
+            hashes.append(outcome.trace_hash)
+            figures.append(outcome.exercised)
+            messages += outcome.messages
+            violation = outcome.violation
+            if violation is not None:
+                failed.append(Failed(seed=seed, invariant=violation.invariant, text=violation.text))
+            gc.collect()
     return Batch(hashes=tuple(hashes), failed=tuple(failed), messages=messages, exercised=merged(figures))
+
+
+@contextmanager
+def _garbage_is_of_seeds() -> Iterator[None]:
+    """Collect between seeds only, and only what they leave behind: looking through all the rest costs a sixth more."""
+    was_enabled = gc.isenabled()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        if was_enabled:
+            gc.enable()
 
 
 def _simulated(seed: int, minutes: int) -> Outcome:

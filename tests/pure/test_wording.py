@@ -86,8 +86,8 @@ FILL = Fill(
         (
             ExecutionReported(fill=FILL),
             (
-                "ExecutionReported order=1a2b3c4d-0000 trade=T01 side=buy volume=0.00000001 symbol=BTC/USDT price=105400.1 "
-                "fee=0.1 at=2025-01-01T00:00:00Z"
+                "ExecutionReported order=1a2b3c4d-0000 trade=T01 side=buy volume=0.00000001 symbol=BTC/USDT "
+                "price=105400.1 fee=0.1 at=2025-01-01T00:00:00Z"
             ),
         ),
         (

@@ -4,7 +4,8 @@ All of them are fixed. A defect comes back when the words of its fix are swapped
 way as in mutations.py. Its story is the shrunken plan of a seed: of one that is drawn as any other, or, where that
 takes too long, of one whose steps were written by hand. Where the engine has moved on, a story may no longer lead to
 its defect: then a new one is hunted for.
-Read in order: Found, a_story(), FOUND; `python -m tests.simulation.found NAME` hunts, and prints a story as source.
+Read in order: Found, a_story(), FOUND. `python -m tests.simulation.found NAME` hunts for a story and prints it as
+source; without a name it writes the table into the docs.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from typing import Any
 
 import attrs
 
-from actors.order import protection
+from actors.order import adoption, protection
 from actors.order.actor import OrderActor
 from actors.order.book import OrderBook
 from actors.order.shell.adopting import Adopting
 from actors.order.shell.desk import OrderDesk
+from actors.order.shell.guarding import Guarding
 from actors.order.shell.sending import Sending
 from actors.order.shell.settling import Settling
 from actors.position.actor import PositionActor
@@ -31,8 +33,10 @@ from actors.risk.actor import RiskActor
 from actors.runtime.recovering import RecoveringActor
 from actors.runtime.simulation.pace import CALM, SECOND_US, Pace
 from actors.simulator.plan import (
+    Cancel,
     Close,
     Crash,
+    Jump,
     Plan,
     PriceMoves,
     Propose,
@@ -49,6 +53,7 @@ from messages.base import Currency, Symbol
 from messages.risk import TradingState
 from messages.trades import Side
 from tests.simulation.mutations import MINUTES, Defect
+from tests.simulation.page import Table
 
 SEEDS_MAX = 3_000
 BTC_USDT, XRP_USDT, XRP_BTC = Symbol("BTC/USDT"), Symbol("XRP/USDT"), Symbol("XRP/BTC")
@@ -116,7 +121,7 @@ FOUND: tuple[Found, ...] = (
                 "    if survey is not None and not survey.is_loaded:\n        return False\n    if survey is None:\n",
             ),
         ),
-        breaks="liveness",
+        breaks="I6",
         plan=a_story(
             5,
             PriceMoves(symbol=BTC_USDT, move_bps=0),
@@ -444,7 +449,10 @@ FOUND: tuple[Found, ...] = (
     Found(
         name="own order taken for a stranger",
         text="A fill of an order that is over and not remembered is told again, and the order is recorded twice.",
-        swaps=(Swap(Sending._record_intent, "self._known_ids.add(intent.id)", "pass"),),
+        swaps=(
+            Swap(Sending._record_intent, "self._known_ids.add(intent.id)", "pass"),
+            Swap(Adopting._unknown_orders, "message.fills if self._unbooked(fill) is not None]", "message.fills]"),
+        ),
         breaks="I2",
         plan=a_story(
             3,
@@ -459,7 +467,7 @@ FOUND: tuple[Found, ...] = (
     Found(
         name="later exit took its share",
         text="A close by hand is told after an exit of ours that took its share, and a rest stays open in our books.",
-        swaps=(Swap(Settling._close_by_foreign, "taking.was_the_share_of(rest)", "not taking"),),
+        swaps=(Swap(Settling._close_by_foreign, "taking.was_the_share_of(rest, at_us)", "not taking"),),
         breaks="I6",
         plan=a_story(
             1,
@@ -494,7 +502,158 @@ FOUND: tuple[Found, ...] = (
             PriceMoves(after_us=60 * SECOND_US, symbol=BTC_USDT, move_bps=0),
         ),
     ),
+    Found(
+        name="close overtaken by a late fill",
+        text="A position is over when it is told to close, its entry fills once more, and that rest is never sold.",
+        swaps=(
+            Swap(
+                Guarding._follow_position,
+                "if position.status is PositionStatus.CLOSING and trade.closing is None:",
+                "if False:",
+            ),
+        ),
+        breaks="liveness",
+        plan=a_story(
+            83336,
+            Propose(
+                symbol=BTC_USDT, side=Side.BUY, size_usd=100, leverage=1, entry_bps=0, stop_bps=60, target_bps=None
+            ),
+            PriceMoves(symbol=BTC_USDT, move_bps=-60),
+            Crash(messages=0, downtime_us=30 * SECOND_US, moves_bps=(10,), again=(20,)),
+            settings={"execution.positions.holding_max_s": 60, "execution.paper.fill_share_pct": Decimal(40)},
+        ),
+    ),
+    Found(
+        name="share of a share",
+        text="An exit told late takes the share of one that took a third one's, and a rest stays in our books.",
+        swaps=(
+            Swap(
+                Settling._close_by_foreign,
+                "displaced.append((part, taking.at_us))",
+                "self._put_by(self._close_held(part, taking.at_us), taking.at_us)",
+            ),
+        ),
+        breaks="I6",
+        plan=a_story(
+            66772,
+            Propose(symbol=BTC_USDT, side=Side.BUY, size_usd=100, leverage=2, stop_bps=None, target_bps=None),
+            Strike(after_us=38 * SECOND_US, fault="lost executions"),
+            PriceMoves(after_us=26 * SECOND_US, symbol=BTC_USDT, move_bps=0),
+            Strike(fault="partial fills", amount=4),
+            Propose(
+                symbol=BTC_USDT, side=Side.BUY, size_usd=2_000, leverage=5, entry_bps=5, stop_bps=None, target_bps=None
+            ),
+            PriceMoves(after_us=300_000, symbol=BTC_USDT, move_bps=-1_500),
+            PriceMoves(symbol=BTC_USDT, move_bps=-1_500),
+            settings={
+                "execution.positions.holding_max_s": 60,
+                "execution.paper.balances": {Currency("USDT"): Decimal(1500), Currency("BTC"): Decimal("0.02")},
+                "execution.paper.fill_share_pct": Decimal(7),
+                "risk.limits.exposure_max_pct": Decimal(1000),
+            },
+        ),
+    ),
+    Found(
+        name="look-ups that multiply",
+        text="An order of ours, booked as a stranger's, is looked up ever more often: nothing else gets through.",
+        swaps=(
+            Swap(Adopting._unknown_orders, "message.fills if self._unbooked(fill) is not None]", "message.fills]"),
+            Swap(Adopting._adopted_order, "if self._unbooked(fill) is None]", "if False]"),
+            Swap(OrderDesk._look_later, "if tracked.is_look_up_set:", "if False:"),
+        ),
+        breaks="liveness",
+        plan=a_story(
+            32803,
+            PriceMoves(symbol=XRP_USDT, move_bps=0),
+            Propose(symbol=XRP_USDT, side=Side.BUY, size_usd=100, leverage=1, stop_bps=None, target_bps=None),
+            Strike(after_us=25 * SECOND_US, fault="lagging records"),
+            Strike(after_us=32 * SECOND_US, fault="database away"),
+            Crash(after_us=4 * SECOND_US, messages=0, downtime_us=0),
+            Jump(by_us=84_375_000),
+            Crash(messages=0, downtime_us=0),
+            settings={"execution.positions.holding_max_s": 60},
+        ),
+    ),
+    Found(
+        name="exit of another trade",
+        text="A target that the journal has forgotten is given to another trade, and nobody ever takes it away.",
+        swaps=(
+            Swap(
+                adoption._fits,
+                "(is_named or ((holder.left_base > 0 or holder.may_grow) and not is_taken))",
+                "(is_named or holder.left_base > 0 or holder.may_grow) and not is_taken",
+            ),
+            Swap(
+                protection.plan,
+                "position is None and (trade.live(OrderRole.ENTRY) is not None or OrderRole.ENTRY in trade.waiting):",
+                "position is None:",
+            ),
+        ),
+        breaks="I5",
+        plan=a_story(
+            61982,
+            PriceMoves(symbol=BTC_USDT, move_bps=0),
+            PriceMoves(symbol=XRP_USDT, move_bps=0),
+            PriceMoves(symbol=XRP_BTC, move_bps=0),
+            PriceMoves(after_us=20 * SECOND_US, symbol=BTC_USDT, move_bps=0),
+            Strike(fault="erratic latency", amount=2),
+            PriceMoves(symbol=XRP_USDT, move_bps=0),
+            PriceMoves(symbol=BTC_USDT, move_bps=0),
+            PriceMoves(symbol=BTC_USDT, move_bps=0),
+            Propose(
+                after_us=23 * SECOND_US,
+                symbol=XRP_BTC,
+                side=Side.BUY,
+                size_usd=500,
+                leverage=2,
+                entry_bps=0,
+                stop_bps=60,
+                target_bps=None,
+            ),
+            Close(after_us=SECOND_US, trade=22),
+            Crash(messages=3, downtime_us=30 * SECOND_US, moves_bps=(-25,)),
+            PriceMoves(after_us=SECOND_US, symbol=BTC_USDT, move_bps=0),
+            Propose(symbol=BTC_USDT, side=Side.BUY, size_usd=20, leverage=1, stop_bps=None, target_bps=None),
+            Propose(symbol=XRP_BTC, side=Side.BUY, size_usd=500, leverage=2, stop_bps=30, target_bps=80),
+            PriceMoves(after_us=3 * SECOND_US, symbol=BTC_USDT, move_bps=0),
+            Cancel(after_us=3 * SECOND_US, trade=1),
+            Propose(symbol=BTC_USDT, side=Side.SELL, size_usd=2_000, leverage=2, stop_bps=None, target_bps=None),
+            PriceMoves(symbol=XRP_BTC, move_bps=0),
+            Protect(trade=0, stop_bps=-50, target_bps=None),
+            PriceMoves(symbol=XRP_BTC, move_bps=-1),
+            Protect(trade=32, stop_bps=None, target_bps=50),
+            Strike(after_us=300_000, fault="erratic latency", amount=3),
+            Strike(fault="executions told twice"),
+            Propose(symbol=XRP_BTC, side=Side.BUY, size_usd=2_000, leverage=2, stop_bps=None, target_bps=None),
+            PriceMoves(symbol=BTC_USDT, move_bps=0),
+            Strike(fault="orders throttled"),
+            Jump(by_us=1575 * SECOND_US),
+            PriceMoves(symbol=XRP_BTC, move_bps=0),
+            PriceMoves(after_us=300_000, symbol=BTC_USDT, move_bps=0),
+            Crash(after_us=SECOND_US, messages=0, downtime_us=0),
+            pace=Pace(slow_read_one_in=200, slow_read_us=2 * SECOND_US, slow_io_one_in=10, slow_io_us=40 * SECOND_US),
+            settings={
+                "execution.orders.default_time_in_force": "GTC",
+                "execution.orders.expiry_s": 600,
+                "execution.orders.protection_delay_ms": 300,
+                "execution.rate_limits.orders_per_minute": 10,
+                "execution.journal.group_max": 2,
+                "execution.paper.fill_share_pct": Decimal(7),
+                "risk.limits.positions_per_symbol_max": 3,
+            },
+        ),
+    ),
 )
+
+
+# The table ----------------------------------------------------------------------------------------
+
+TABLE = Table("found", "| defect | what a trader would have seen | broke |\n|---|---|---|")
+
+
+def rows() -> list[str]:
+    """Return the lines of the table: all that was found."""
+    return [f"| {found.name} | {found.text} | {found.breaks} |" for found in FOUND]
 
 
 # A new story --------------------------------------------------------------------------------------
@@ -564,10 +723,12 @@ def _value(value: Any, usual: Any = None) -> str:
 
 
 def main() -> int:
-    """Hunt for stories of the defects whose names are given, or of all, and print them as source."""
+    """Hunt for stories of the defects that are named and print them as source; without a name, write the table."""
+    if not sys.argv[1:]:
+        TABLE.write(rows())
     missing = 0
     for found in FOUND:
-        if found.name in sys.argv[1:] or not sys.argv[1:]:
+        if found.name in sys.argv[1:]:
             plan = hunt(found)
             missing += plan is None
             told = f"not within {SEEDS_MAX} seeds" if plan is None else as_source(plan)

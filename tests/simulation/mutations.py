@@ -12,9 +12,8 @@ import __future__
 import inspect
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -38,11 +37,11 @@ from actors.risk.reservations import Reservations
 from actors.runtime.recovering import RecoveringActor
 from actors.simulator.simulation import simulate
 from actors.simulator.workload import plan_of
+from tests.simulation.page import Table
 
 SEEDS_MAX = 2_000
 MINUTES = 2
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
-BEGIN, END = "<!-- mutations -->", "<!-- /mutations -->"
+TABLE = Table("mutations", "| defect | what goes wrong | seeds | what is found broken |\n|---|---|---:|---|")
 
 
 class StaleDefectError(Exception):
@@ -515,25 +514,10 @@ def hunt(defect: Defect, seeds_max: int = SEEDS_MAX) -> Found | None:
 
 # The table ----------------------------------------------------------------------------------------
 
-HEAD = "| defect | what goes wrong | seeds | what is found broken |\n|---|---|---:|---|\n"
-
 
 def row_of(defect: Defect, found: Found) -> str:
     """Return the line of the table that tells of one defect."""
     return f"| {defect.name} | {defect.text} | {found.seed} | {found.violation.invariant} |"
-
-
-def table_in(page: str) -> str:
-    """Return what stands between the markers."""
-    return page.partition(BEGIN)[2].partition(END)[0].strip()
-
-
-def rewritten(page: str, rows: Iterable[str]) -> str:
-    """Return the page with a new table between the markers; a page without them gets them at its end."""
-    if BEGIN not in page:
-        page = f"{page.rstrip()}\n\n## The simulator finds bugs\n\n{BEGIN}\n{END}\n"
-    before, _begin, rest = page.partition(BEGIN)
-    return before + BEGIN + "\n" + HEAD + "\n".join(rows) + "\n" + END + rest.partition(END)[2]
 
 
 def main() -> int:
@@ -547,8 +531,7 @@ def main() -> int:
             continue
         rows.append(row_of(defect, found))
         sys.stdout.write(f"{rows[-1]}\n")
-    page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else "# Reliability\n"
-    PAGE.write_text(rewritten(page, rows), encoding="utf-8")
+    TABLE.write(rows)
     return missing
 
 

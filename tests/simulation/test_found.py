@@ -6,7 +6,8 @@ import pytest
 
 from actors.simulator.simulation import simulate
 from tests.simulation import found as stories
-from tests.simulation.found import FOUND, Found, a_story, as_source
+from tests.simulation.found import FOUND, TABLE, Found, a_story, as_source, rows
+from tests.simulation.page import PAGE
 
 
 @pytest.mark.parametrize("found", FOUND, ids=lambda found: found.name)
@@ -25,6 +26,11 @@ def test_a_defect_that_was_fixed_is_found_again(found: Found) -> None:
 def test_each_is_its_own() -> None:
     assert len({found.name for found in FOUND}) == len(FOUND)
     assert len({found.swaps for found in FOUND}) == len(FOUND)
+
+
+def test_the_table_in_the_docs_names_each() -> None:
+    """`python -m tests.simulation.found` writes it anew."""
+    assert TABLE.rows_in(PAGE.read_text(encoding="utf-8")) == rows()
 
 
 def test_what_was_brought_back_is_gone_again() -> None:
