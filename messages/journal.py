@@ -7,11 +7,12 @@ from typing import ClassVar
 
 import attrs
 
-from messages.base import Command, Event, OrderId, ProposalId, TradeId
+from messages.base import Command, Event, OrderId, ProposalId, Symbol, TradeId
 from messages.bus import PublicEvent
 from messages.orders import Fill, Order
 from messages.positions import Position, PositionMark
 from messages.risk import RiskState
+from messages.trades import Side
 
 ADOPTED = "adopted"
 """The kind of a request that nobody handed in: a trade made of orders of ours that the journal had forgotten."""
@@ -134,6 +135,19 @@ RecordUnit = (
 
 
 @attrs.frozen(kw_only=True)
+class MarginExit:
+    """How much an execution closed of a position on margin, where the exchange nets all positions of a symbol."""
+
+    symbol: Symbol
+    side: Side
+    """Of the execution."""
+    volume_base: Decimal
+    at_us: int
+    entered_at_us: int
+    """When the position was opened that it was booked on."""
+
+
+@attrs.frozen(kw_only=True)
 class RecoveredState:
     """All that a start needs of the past: what lives, and what must not be done again."""
 
@@ -149,6 +163,9 @@ class RecoveredState:
     unbooked: tuple[tuple[OrderId, Decimal], ...] = ()
     """What some of those orders count as filled beyond the fills that are booked: exits that were told before the
     entry fill they close were counted, and died with the process before they could be booked."""
+    margin_exits: tuple[MarginExit, ...] = ()
+    """The newest exits on margin since the oldest of those orders was made, oldest first: an execution that is told
+    late may have been before them, and then they closed something else."""
     opened_at_us: int | None = None
     """When the account began: where no execution is known, what came since then is ours to know. None if unknown."""
     is_new: bool = False

@@ -13,6 +13,7 @@ from typing import assert_never, get_args
 from messages.base import Currency, OrderId, PositionId, ProposalId, TradeId
 from messages.bus import NumberedEvent, PublicEvent
 from messages.journal import (
+    MarginExit,
     RecordAlert,
     RecordFill,
     RecordIntent,
@@ -26,14 +27,18 @@ from messages.journal import (
     RequestRow,
     Snapshot,
 )
-from messages.orders import Fill, Order
+from messages.orders import Fill, Order, OrderRole
 from messages.positions import Position, PositionSide
 from messages.risk import RiskState
+from persistence.protocol import (
+    FILLS_REMEMBERED,
+    MARGIN_EXITS_REMEMBERED,
+    ORDERS_REMEMBERED,
+    REQUESTS_REMEMBERED,
+    margin_since_us,
+)
 from persistence.rows import target_as_json
 
-REQUESTS_REMEMBERED = 10_000
-FILLS_REMEMBERED = 5_000
-ORDERS_REMEMBERED = 10_000
 UNITS = frozenset(get_args(RecordUnit))
 EXACT = Context(prec=1_000)
 """Sums as NUMERIC makes them: without rounding."""
@@ -143,6 +148,7 @@ class MemoryJournal:
             booked=self._booked({order.id for order in orders}),
             last_fill_at_us=max((fill.at_us for fill in self.fills.values()), default=None),
             unbooked=tuple(self._unbooked(orders)),
+            margin_exits=self._margin_exits(orders),
             opened_at_us=self.opened_at_us,
             is_new=self._is_new,
             order_ids=self._newest_order_ids(),
@@ -189,6 +195,24 @@ class MemoryJournal:
         older, newest = in_order[:-FILLS_REMEMBERED], in_order[-FILLS_REMEMBERED:]
         kept = [*(trade for trade in older if trade in wanted), *newest]
         return tuple((TradeId(trade), booked[trade]) for trade in kept)
+
+    def _margin_exits(self, orders: Sequence[Order]) -> tuple[MarginExit, ...]:
+        since_us = margin_since_us(orders)
+        if since_us is None:
+            return ()
+        exits = [
+            MarginExit(
+                symbol=fill.symbol,
+                side=fill.side,
+                volume_base=fill.volume_base,
+                at_us=fill.at_us,
+                entered_at_us=self.positions[intent.position_id].opened_at_us,
+            )
+            for fill in sorted(self.fills.values(), key=lambda fill: (fill.at_us, fill.trade_id))
+            for intent in (self.orders[fill.order_id].intent,)
+            if fill.at_us >= since_us and intent.role is not OrderRole.ENTRY and intent.leverage > 1
+        ]
+        return tuple(exits[-MARGIN_EXITS_REMEMBERED:])
 
     def _newest_order_ids(self) -> tuple[OrderId, ...]:
         newest = sorted(self.orders.values(), key=lambda order: (order.intent.created_at_us, order.id))

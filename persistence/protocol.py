@@ -9,6 +9,14 @@ from typing import Protocol
 from messages.base import Currency, ProposalId
 from messages.bus import NumberedEvent
 from messages.journal import RecordUnit, RecoveredState
+from messages.orders import Order
+
+REQUESTS_REMEMBERED = 10_000
+"""The newest requests that a start takes into memory; older ones are looked up in the database."""
+FILLS_REMEMBERED = 5_000
+ORDERS_REMEMBERED = 10_000
+"""The newest fills and orders: what the exchange tells of them once more is no news."""
+MARGIN_EXITS_REMEMBERED = 1_000
 
 
 class JournalUnavailableError(Exception):
@@ -39,3 +47,8 @@ class Journal(Protocol):
     async def known_requests(self, ids: Iterable[ProposalId]) -> frozenset[ProposalId]:
         """Return which of these requests were handed in before, however long ago."""
         ...
+
+
+def margin_since_us(orders: Iterable[Order]) -> int | None:
+    """Return since when exits on margin matter to a start: when the oldest of its orders there was made, if any."""
+    return min((order.intent.created_at_us for order in orders if order.intent.leverage > 1), default=None)

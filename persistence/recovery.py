@@ -7,11 +7,19 @@ from decimal import Decimal
 
 from asyncpg import Connection
 
-from messages.base import OrderId, ProposalId, TradeId
-from messages.journal import RecoveredState, RequestRow
+from messages.base import OrderId, ProposalId, Symbol, TradeId
+from messages.journal import MarginExit, RecoveredState, RequestRow
 from messages.orders import Order
 from messages.positions import Position
 from messages.risk import RiskState
+from messages.trades import Side
+from persistence.protocol import (
+    FILLS_REMEMBERED,
+    MARGIN_EXITS_REMEMBERED,
+    ORDERS_REMEMBERED,
+    REQUESTS_REMEMBERED,
+    margin_since_us,
+)
 from persistence.rows import (
     balances_from_json,
     order_from_row,
@@ -20,12 +28,6 @@ from persistence.rows import (
     risk_from_row,
     target_as_json,
 )
-
-REQUESTS_REMEMBERED = 10_000
-"""The newest requests that a start takes into memory; older ones are looked up in the database."""
-FILLS_REMEMBERED = 5_000
-ORDERS_REMEMBERED = 10_000
-"""The newest fills and orders: what the exchange tells of them once more is no news."""
 
 POSITIONS = """
 SELECT * FROM (
@@ -64,6 +66,16 @@ COUNTED = """
 SELECT external_order_id, sum(volume) FROM fills
 WHERE account = $1 AND external_order_id = ANY($2::text[]) GROUP BY external_order_id
 """
+MARGIN_EXITS = """
+SELECT symbol, side, volume, at, opened_at FROM (
+    SELECT fills.symbol, fills.side, fills.volume, fills.at, positions.opened_at, fills.trade_id COLLATE "C" AS trade_id
+    FROM fills
+    JOIN orders ON orders.account = fills.account AND orders.id = fills.order_id
+    JOIN positions ON positions.account = orders.account AND positions.id = orders.position_id
+    WHERE fills.account = $1 AND fills.at >= $2 AND orders.role <> 'entry' AND orders.leverage > 1
+    ORDER BY at DESC, trade_id DESC LIMIT $3
+) AS newest ORDER BY at, trade_id
+"""
 REQUEST_IDS = """
 SELECT id FROM (
     SELECT id, number FROM trade_requests WHERE account = $1 ORDER BY number DESC LIMIT $2
@@ -98,6 +110,7 @@ async def recover(connection: Connection, account: str) -> RecoveredState:
             booked=await _booked(connection, account, orders),
             last_fill_at_us=await connection.fetchval(LAST_FILL_AT, account),
             unbooked=await _unbooked(connection, account, orders),
+            margin_exits=await _margin_exits(connection, account, orders),
             opened_at_us=None if begun is None else begun["opened_at"],
             order_ids=await _order_ids(connection, account),
             requests=await _request_ids(connection, account),
@@ -135,6 +148,23 @@ async def _unbooked(
     booked = {row[0]: row[1] for row in rows}
     left = ((order.id, order.filled_base - booked.get(order.external_id, Decimal(0))) for order in orders)
     return tuple((order_id, left_base) for order_id, left_base in left if left_base > 0)
+
+
+async def _margin_exits(connection: Connection, account: str, orders: Sequence[Order]) -> tuple[MarginExit, ...]:
+    since_us = margin_since_us(orders)
+    if since_us is None:
+        return ()
+    rows = await connection.fetch(MARGIN_EXITS, account, since_us, MARGIN_EXITS_REMEMBERED)
+    return tuple(
+        MarginExit(
+            symbol=Symbol(row["symbol"]),
+            side=Side(row["side"]),
+            volume_base=row["volume"],
+            at_us=row["at"],
+            entered_at_us=row["opened_at"],
+        )
+        for row in rows
+    )
 
 
 async def _request_ids(connection: Connection, account: str) -> tuple[ProposalId, ...]:

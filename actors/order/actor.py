@@ -12,7 +12,7 @@ from typing import assert_never
 
 import attrs
 
-from actors.order.book import Phase, Tracked, Trade
+from actors.order.book import Phase, Taking, Tracked, Trade
 from actors.order.proposals import from_row
 from actors.order.protection import PROTECTIVE
 from actors.order.shell.requests import Requests
@@ -204,6 +204,16 @@ class OrderActor(Requests):
         for request_id in state.requests:
             self._remember(request_id)
         self._booked.update(state.booked)
+        self._takings.extend(
+            Taking(
+                symbol=exit_.symbol,
+                side=exit_.side,
+                at_us=exit_.at_us,
+                entered_us=exit_.entered_at_us,
+                volume_base=exit_.volume_base,
+            )
+            for exit_ in state.margin_exits
+        )
         self._poll_since_us = self._since_us(state)
         self._owes_poll = self._poll_since_us is not None
         self._recover_trades(state)

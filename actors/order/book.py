@@ -13,7 +13,7 @@ from messages.base import OrderId, PositionId, ProposalId, Symbol, TradeId
 from messages.journal import RecordOrder
 from messages.orders import ExchangeOrder, Fill, Order, OrderRole
 from messages.positions import CloseReason, Position
-from messages.trades import TradeProposal
+from messages.trades import Side, TradeProposal
 
 
 class Phase(Enum):
@@ -160,7 +160,8 @@ class Trade:
 class Taking:
     """What an execution has closed of a position on margin, where the exchange nets all positions of a symbol."""
 
-    fill: Fill
+    symbol: Symbol
+    side: Side
     at_us: int
     entered_us: int
     """When the position that it was taken from was entered."""
@@ -171,7 +172,7 @@ class Taking:
         """Say whether `earlier`, which closed something at that instant, would have closed this, told in time."""
         return (
             self.volume_base > 0
-            and (self.fill.symbol, self.fill.side, True) == (earlier.symbol, earlier.side, earlier.is_margin)
+            and (self.symbol, self.side, True) == (earlier.symbol, earlier.side, earlier.is_margin)
             and self.entered_us <= at_us < self.at_us
         )
 

@@ -11,6 +11,7 @@ import pytest
 
 from messages.base import Currency, ProposalId, Symbol
 from messages.journal import (
+    MarginExit,
     RecordAlert,
     RecordFill,
     RecordIntent,
@@ -25,6 +26,7 @@ from messages.journal import (
 from messages.orders import OrderRole, OrderStatus
 from messages.positions import PositionSide, PositionStatus
 from messages.risk import RiskState, TradingState
+from messages.trades import Side
 from persistence.protocol import Journal, JournalUnavailableError
 from tests.persistence.conftest import Shelf
 from tests.persistence.samples import (
@@ -273,6 +275,36 @@ def test_of_a_trade_that_is_booked_in_parts_their_sum_comes_back(shelf: Shelf) -
             await journal.commit([RecordFill(fill=fill, order=an_order(), position=a_position())])
 
     assert on(shelf, story).booked == (("f1", Decimal("0.04")), ("f2", Decimal("0.02")))
+
+
+def test_exits_on_margin_since_the_oldest_order_that_matters_come_back(shelf: Shelf) -> None:
+    """Also those of positions that are over: what is told late may have been before them."""
+
+    async def leaves(journal: Journal, trade: str, number: int, *, leverage: int = 3, part: str = "") -> None:
+        order = an_order(f"exit of {trade}", OrderStatus.FILLED, trade=trade, role=OrderRole.EXIT)
+        fill = attrs.evolve(a_fill(f"f{number}{part}"), order_id=order.id, side=Side.SELL, at_us=T0 + number)
+        order = attrs.evolve(order, intent=attrs.evolve(order.intent, leverage=leverage))
+        position = attrs.evolve(a_position(trade, PositionStatus.CLOSED), opened_at_us=T0 - 1, leverage=leverage)
+        await journal.commit([RecordFill(fill=fill, order=order, position=position)])
+
+    async def story(journal: Journal) -> None:
+        await leaves(journal, "of long ago", -1)
+        await leaves(journal, "with own funds", 3, leverage=1)
+        await leaves(journal, "later", 5)
+        await leaves(journal, "sooner", 4, part="#0.01")
+        assert (await journal.load()).margin_exits == ()  # Nothing lives that they could have closed.
+        await journal.commit([RecordFill(fill=a_fill("entry"), order=an_order(), position=a_position())])
+
+    assert on(shelf, story).margin_exits == tuple(
+        MarginExit(
+            symbol=Symbol("BTC/USDT"),
+            side=Side.SELL,
+            volume_base=Decimal("0.04"),
+            at_us=T0 + number,
+            entered_at_us=T0 - 1,
+        )
+        for number in (4, 5)
+    )
 
 
 # Cut off in the middle ------------------------------------------------------------------------------

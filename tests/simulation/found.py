@@ -554,6 +554,26 @@ FOUND: tuple[Found, ...] = (
         ),
     ),
     Found(
+        name="share forgotten by a crash",
+        text="A close by hand is told after a crash and a later one, and what that one closed stays in our books.",
+        swaps=(Swap(OrderActor._recover, "for exit_ in state.margin_exits", "for exit_ in state.margin_exits[:0]"),),
+        breaks="I6",
+        plan=a_story(
+            80743,
+            PriceMoves(symbol=BTC_USDT, move_bps=0),
+            Propose(symbol=BTC_USDT, side=Side.BUY, size_usd=20, leverage=2, stop_bps=None, target_bps=None),
+            Strike(fault="lost executions"),
+            Strike(fault="closed by hand"),
+            PriceMoves(symbol=BTC_USDT, move_bps=0),
+            Propose(
+                after_us=50_000, symbol=BTC_USDT, side=Side.BUY, size_usd=20, leverage=2, stop_bps=None, target_bps=None
+            ),
+            Strike(fault="closed by hand"),
+            PriceMoves(symbol=BTC_USDT, move_bps=0),
+            Crash(messages=0, downtime_us=0),
+        ),
+    ),
+    Found(
         name="look-ups that multiply",
         text="An order of ours, booked as a stranger's, is looked up ever more often: nothing else gets through.",
         swaps=(

@@ -215,9 +215,9 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(
         name="sibling left alone after a restart",
         text="after a restart nobody remembers that a closed position still has a stop on the exchange",
-        where=OrderActor._recover_trades,
-        old="for position in state.positions}",
-        new="for position in state.positions if not position.is_over}",
+        where=OrderActor._recover_order,
+        old="if trade is None:",
+        new="if trade is None or (trade.position is not None and trade.position.is_over):",
         breaks=("I5", "I9", "liveness"),
     ),
     Defect(

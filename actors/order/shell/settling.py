@@ -442,9 +442,14 @@ class Settling(Guarding):
 
     def _note_taking(self, trade: Trade, part: Fill, at_us: int) -> None:
         if part.is_margin:
-            self._takings.append(
-                Taking(fill=part, at_us=at_us, entered_us=trade.entered_us, volume_base=part.volume_base)
+            taking = Taking(
+                symbol=part.symbol,
+                side=part.side,
+                at_us=at_us,
+                entered_us=trade.entered_us,
+                volume_base=part.volume_base,
             )
+            self._takings.append(taking)
 
     def _claim(self, symbol: Symbol) -> None:
         """Look again at what others traded in this symbol: an entry of ours has filled, or cannot any more."""
