@@ -28,6 +28,7 @@ from actors.order.shell.desk import OrderDesk
 from actors.order.shell.guarding import Guarding
 from actors.order.shell.sending import Sending
 from actors.order.shell.settling import Settling
+from actors.order.shell.surveying import Surveying
 from actors.position.actor import PositionActor
 from actors.risk.actor import RiskActor
 from actors.runtime.recovering import RecoveringActor
@@ -116,7 +117,7 @@ FOUND: tuple[Found, ...] = (
                 'type(message) is JournalLoaded or type(message).__name__ == "ExecutionReported"',
             ),
             Swap(
-                Adopting._puts_off,
+                Surveying._puts_off,
                 "    if survey is None:\n",
                 "    if survey is not None and not survey.is_loaded:\n        return False\n    if survey is None:\n",
             ),
@@ -186,7 +187,7 @@ FOUND: tuple[Found, ...] = (
     Found(
         name="start waits for what it forgot",
         text="More orders are over than are remembered, and a start waits for ever to hear of one of those.",
-        swaps=(Swap(Adopting._begin_survey, "self._to_reconcile.discard(order_id)", "pass"),),
+        swaps=(Swap(Surveying._begin_survey, "self._to_reconcile.discard(order_id)", "pass"),),
         breaks="liveness",
         plan=a_story(
             1,
@@ -201,7 +202,7 @@ FOUND: tuple[Found, ...] = (
         text="The engine dies while a stop is on its way, and nobody is told that the position may have none.",
         swaps=(
             Swap(
-                Adopting._end_survey,
+                Surveying._end_survey,
                 'self._watch_bare(trade, "nobody knows whether the stop was placed before the start")',
                 "pass",
             ),
@@ -352,7 +353,7 @@ FOUND: tuple[Found, ...] = (
     Found(
         name="order that left unrecorded",
         text="A stop leaves before it is kept, the engine dies, and the exchange has a stop that we know nothing of.",
-        swaps=(Swap(Adopting._is_forgotten, "is_our_id(order_id)", "not order_id"),),
+        swaps=(Swap(Surveying._is_forgotten, "is_our_id(order_id)", "not order_id"),),
         breaks="I5",
         plan=a_story(
             191,
@@ -451,7 +452,7 @@ FOUND: tuple[Found, ...] = (
         text="A fill of an order that is over and not remembered is told again, and the order is recorded twice.",
         swaps=(
             Swap(Sending._record_intent, "self._known_ids.add(intent.id)", "pass"),
-            Swap(Adopting._unknown_orders, "message.fills if self._unbooked(fill) is not None]", "message.fills]"),
+            Swap(Surveying._unknown_orders, "message.fills if self._unbooked(fill) is not None]", "message.fills]"),
         ),
         breaks="I2",
         plan=a_story(
@@ -490,7 +491,7 @@ FOUND: tuple[Found, ...] = (
     Found(
         name="account never told",
         text="The exchange is silent for all of a start, and a stop that had left unrecorded is never found.",
-        swaps=(Swap(Adopting._ask_again, "if self._owes_account:", "if False:"),),
+        swaps=(Swap(Surveying._ask_again, "if self._owes_account:", "if False:"),),
         breaks="I5",
         plan=a_story(
             4,
@@ -577,7 +578,7 @@ FOUND: tuple[Found, ...] = (
         name="look-ups that multiply",
         text="An order of ours, booked as a stranger's, is looked up ever more often: nothing else gets through.",
         swaps=(
-            Swap(Adopting._unknown_orders, "message.fills if self._unbooked(fill) is not None]", "message.fills]"),
+            Swap(Surveying._unknown_orders, "message.fills if self._unbooked(fill) is not None]", "message.fills]"),
             Swap(Adopting._adopted_order, "if self._unbooked(fill) is None]", "if False]"),
             Swap(OrderDesk._look_later, "if tracked.is_look_up_set:", "if False:"),
         ),

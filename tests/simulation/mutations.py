@@ -23,11 +23,11 @@ from actors.audit import Violation
 from actors.journal.actor import JournalActor
 from actors.order import intents, protection, sizing
 from actors.order.actor import OrderActor
-from actors.order.shell.adopting import Adopting
 from actors.order.shell.guarding import Guarding
 from actors.order.shell.requests import Requests
 from actors.order.shell.sending import Sending
 from actors.order.shell.settling import Settling
+from actors.order.shell.surveying import Surveying
 from actors.position import changes, ledger
 from actors.position.actor import PositionActor
 from actors.rate_limiter.actor import RateLimiterActor
@@ -336,7 +336,7 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(
         name="fill lost in recovery",
         text="a fill that the exchange tells while the start still asks is looked into and never booked",
-        where=Adopting._puts_off,
+        where=Surveying._puts_off,
         old="survey.put_off.append(message)",
         new="pass",
         breaks=("I4", "I5", "I6", "I9", "liveness"),

@@ -1,4 +1,4 @@
-"""The shell of OrderActor in layers: desk, sending, guarding, settling, adopting, requests.
+"""The shell of OrderActor in layers: desk, sending, guarding, booking, settling, adopting, surveying, requests.
 
 `actor.py` stands on top.
 """

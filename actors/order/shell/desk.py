@@ -1,7 +1,7 @@
 """The desk: what OrderActor remembers, and what every layer above it does with it.
 
-The layers stand on each other, and each calls only those below: desk, sending, guarding, settling, adopting, requests,
-and `actor.py` on top. What the lower ones need of the upper ones is declared here, abstract.
+The layers stand on each other, and each calls only those below: desk, sending, guarding, booking, settling, adopting,
+surveying, requests, and `actor.py` on top. What the lower ones need of the upper ones is declared here, abstract.
 """
 
 from __future__ import annotations
@@ -135,6 +135,16 @@ class OrderDesk(RecoveringActor):
         tracked.phase = Phase.SETTLING
         symbol = tracked.order.intent.symbol
         self._settling[symbol] = self._settling.get(symbol, 0) + 1
+
+    def _leave_settling(self, tracked: Tracked) -> None:
+        if tracked.phase is not Phase.SETTLING:
+            return
+        symbol = tracked.order.intent.symbol
+        tracked.phase = Phase.SENT
+        self._settling[symbol] -= 1
+        if not self._settling[symbol]:
+            del self._settling[symbol]
+            self._release_held()
 
     def _note_reconciled(self, order_id: OrderId | None) -> None:
         """Say so once every order of the journal has been asked about, or has ended meanwhile."""

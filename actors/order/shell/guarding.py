@@ -16,6 +16,7 @@ from actors.order.protection import Amend, CloseNow, Place, Withdraw, covers, pl
 from actors.order.retry import backoff_us
 from actors.order.shell.sending import Sending
 from actors.order.timers import (
+    ExpiryDue,
     GraceOver,
     ProtectionDue,
     RetryDue,
@@ -27,6 +28,7 @@ from messages.market import GetPrice
 from messages.orders import (
     Order,
     OrderRole,
+    TimeInForce,
 )
 from messages.permits import CallKind, CallPriority
 from messages.positions import (
@@ -261,6 +263,13 @@ class Guarding(Sending):
             self._close(trade, CloseReason.PROTECTION_FAILED)
         else:
             trade.bare_since_us = None  # It could not be moved, but it rests: the next failure has its own grace.
+
+    def _set_expiry(self, order: Order) -> None:
+        """Set the timer that ends a resting entry, where the exchange has not done it by itself."""
+        intent = order.intent
+        if intent.role is OrderRole.ENTRY and intent.time_in_force is not TimeInForce.IOC:
+            due_us = intent.created_at_us + self._settings.expiry_s * MICROSECONDS
+            self.after(max(0, due_us - self.now_us), ExpiryDue(order_id=order.id), intent.proposal_id)
 
     def _expire(self, order_id: OrderId) -> None:
         """Cancel an entry that has rested long enough, where the exchange has not ended it by itself."""

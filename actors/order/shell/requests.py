@@ -8,7 +8,7 @@ from decimal import Decimal
 from actors.order import outbox
 from actors.order.book import Trade
 from actors.order.proposals import amount_problems, level_problems, price_problems, problems, request_row
-from actors.order.shell.adopting import Adopting
+from actors.order.shell.surveying import Surveying
 from actors.order.sizing import size_problem
 from messages.base import PositionId, ProposalId
 from messages.journal import (
@@ -39,7 +39,7 @@ HELD_MAX = 10_000
 """Proposals that may wait for the start, or for an unknown outcome on their symbol."""
 
 
-class Requests(Adopting):
+class Requests(Surveying):
     """Proposals, cancels, closes and changed levels."""
 
     def _take_proposal(self, message: ExecuteTrade) -> None:
