@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import secrets
@@ -96,6 +97,20 @@ def test_the_guard_lets_pass_what_comes_from_a_seed() -> None:
         datetime.fromtimestamp(0, UTC).isoformat()
 
     assert notes == []
+
+
+def test_the_guard_overlooks_what_the_garbage_collector_calls() -> None:
+    def times_it(_phase: str, _told: dict[str, int]) -> None:
+        time.perf_counter()
+
+    gc.callbacks.append(times_it)
+    try:
+        with closed_world() as notes:
+            gc.collect()
+        assert notes == []
+        assert times_it in gc.callbacks
+    finally:
+        gc.callbacks.remove(times_it)
 
 
 def test_the_guard_sees_into_the_actors(monkeypatch: pytest.MonkeyPatch) -> None:
