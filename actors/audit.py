@@ -85,11 +85,12 @@ def unprotected(books: Books) -> tuple[Position, ...]:
     return tuple(
         position
         for position in books.open_positions
-        if _owes_stop(position, books.instruments) and position.id not in stops | books.alerted
+        if is_owed_a_stop(position, books.instruments) and position.id not in stops | books.alerted
     )
 
 
-def _owes_stop(position: Position, instruments: Mapping[Symbol, Instrument]) -> bool:
+def is_owed_a_stop(position: Position, instruments: Mapping[Symbol, Instrument]) -> bool:
+    """Say whether an open position has asked for a stop, and is large enough for one."""
     return (
         position.stop_loss_quote is not None
         and position.status is PositionStatus.OPEN

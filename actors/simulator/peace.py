@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from actors.audit import Books, Flow, Violation, audit, may_be_dust, unprotected
+from actors.audit import Books, Flow, Violation, audit, may_be_dust
 from actors.order.actor import OrderSummary
 from actors.position.view import BookSummary
 from actors.risk.actor import RiskSummary
 from actors.runtime.simulation.pace import SECOND_US
 from actors.simulator.faults import give_back, heal
+from actors.simulator.levels import neglected, without_target
 from messages.base import Currency, Symbol, TradeId
 from messages.orders import Fill, OrderRole, OrderStatus
 from messages.permits import TokensReported
-from messages.positions import Position, PositionStatus
+from messages.positions import PositionStatus
 from messages.risk import SetTradingState, TradingState
 
 if TYPE_CHECKING:
@@ -76,6 +77,9 @@ def unrest(stage: Stage) -> Iterable[str]:
     for violation in chain(audit(books_of(stage)), _trades(stage)):
         yield f"{violation.invariant}: {violation.text}"
     yield from stage.watch.promises.unkept(stage)
+    yield from stage.watch.alarms.unsaid()
+    yield from (f"I4: {neglect.text}" for neglect in neglected(stage))
+    yield from without_target(stage)
 
 
 def _waiting(actors: Mapping[str, Any]) -> Iterable[str]:
@@ -125,12 +129,17 @@ def differences(stage: Stage) -> Iterable[Violation]:
         yield Violation("I9", f"position {position.id} is {position.status.value} in the journal and unknown in memory")
     if risk.state != kept.risk:
         yield Violation("I9", f"risk is {risk.state} in memory and {kept.risk} in the journal")
+    yield from _uncounted(stage, risk)
+
+
+def _uncounted(stage: Stage, risk: RiskSummary) -> Iterable[Violation]:
+    """Yield where risk counts otherwise than what was approved and reported."""
     alive = stage.watch.alive
     if risk.slots_taken != len(alive):
         yield Violation("I7", f"risk counts {risk.slots_taken} trades, alive are {sorted(alive)}")
-    text = stage.watch.promises.exposure_differs(risk)
-    if text:
-        yield Violation("I7", text)
+    for text in (stage.watch.promises.exposure_differs(risk), stage.watch.limits.equity_differs(risk)):
+        if text:
+            yield Violation("I7", text)
 
 
 def _trades(stage: Stage) -> Iterable[Violation]:
@@ -176,25 +185,6 @@ def _booked(stage: Stage) -> Mapping[TradeId, tuple[Decimal, Decimal]]:
         volume_base, fee_quote = booked[id_]
         booked[id_] = (volume_base + fill.volume_base, fee_quote + fill.fee_quote)
     return booked
-
-
-def bare(stage: Stage, *, is_told_enough: bool = True) -> tuple[Position, ...]:
-    """Return the positions that have no stop, and of which nobody has been told; or, told or not, all of them."""
-    actors = stage.machine.actors
-    orders: OrderSummary = actors["order"].describe()  # type: ignore[assignment]
-    book: BookSummary = actors["position"].describe()  # type: ignore[assignment]
-    return unprotected(
-        Books(
-            account=stage.books_of_exchange.books.report(stage.clock.now_us()),
-            initial_balances={},
-            instruments=stage.plan.settings.execution.instruments,
-            flows=(),
-            live_orders=orders.live,
-            open_positions=book.positions,
-            closed_net={},
-            alerted=orders.alerted if is_told_enough else frozenset(),
-        )
-    )
 
 
 def books_of(stage: Stage) -> Books:
