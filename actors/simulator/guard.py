@@ -55,18 +55,18 @@ class Guard:
             for since in (self._untold, self._bare, self._thin, self._passed, self._neglected):
                 since.clear()
         elif stage.watch.alive:
-            self._look_at_stops()
-            self._look_at_levels()
+            book: BookSummary = stage.machine.actors["position"].describe()  # type: ignore[assignment]
+            self._look_at_stops(book)
+            self._look_at_levels(book)
 
     def _nobody_can_know(self) -> bool:
         """Say whether neither the database nor the exchange says anything."""
         exchange = self._stage.exchange
         return self._stage.outage.is_away or exchange.maintenance or exchange.mute_answers > 0
 
-    def _look_at_stops(self) -> None:
+    def _look_at_stops(self, book: BookSummary) -> None:
         stage, awake_us = self._stage, self._awake_us()
         orders: OrderSummary = stage.machine.actors["order"].describe()  # type: ignore[assignment]
-        book: BookSummary = stage.machine.actors["position"].describe()  # type: ignore[assignment]
         for position in book.positions:
             if position.id in orders.alerted and not stage.watch.alarms.has_said(position.proposal_id, BARE):
                 stage.watch.breaks("I4", f"position {position.id} is bare, and the alert that names it was never sent")
@@ -101,10 +101,10 @@ class Guard:
                 covered[id_] = covered.get(id_, ZERO) + resting.volume_base - resting.filled_base
         return covered
 
-    def _look_at_levels(self) -> None:
+    def _look_at_levels(self, book: BookSummary) -> None:
         """A level that was passed before anybody watched it is acted on at the next price."""
         stage, awake_us = self._stage, self._awake_us()
-        passed = self._passed.noted(neglected(stage), stage.clock.now_us())
+        passed = self._passed.noted(neglected(stage, book), stage.clock.now_us())
         priced_us = stage.watch.priced_us
         heard = (neglect for neglect, since_us in passed.items() if priced_us[neglect.symbol] > since_us)
         patience_us = self._patience_us + self._grace_us + self._news_take_us()

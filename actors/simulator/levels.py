@@ -35,17 +35,16 @@ class Neglect:
     text: str = attrs.field(eq=False)
 
 
-def neglected(stage: Stage) -> Iterable[Neglect]:
+def neglected(stage: Stage, book: BookSummary) -> Iterable[Neglect]:
     """Yield the levels that the last prices have passed, of positions that are not being closed."""
-    for position in _open_positions(stage):
+    for position in _open_positions(stage, book):
         price = stage.watch.prices.get(position.symbol)
         if price is not None:
             yield from _passed(position, price)
             yield from _left_behind(stage, position, price)
 
 
-def _open_positions(stage: Stage) -> Iterable[Position]:
-    book: BookSummary = stage.machine.actors["position"].describe()  # type: ignore[assignment]
+def _open_positions(stage: Stage, book: BookSummary) -> Iterable[Position]:
     instruments = stage.plan.settings.execution.instruments
     for position in book.positions:
         is_dust = may_be_dust(position, position.volume_base, instruments[position.symbol])
@@ -85,7 +84,7 @@ def _neglect(position: Position, what: str, text: str) -> Neglect:
     return Neglect(position_id=position.id, symbol=position.symbol, what=what, text=f"position {position.id}: {text}")
 
 
-def without_target(stage: Stage) -> Iterable[str]:
+def without_target(stage: Stage, book: BookSummary) -> Iterable[str]:
     """Yield the positions on margin whose target does not rest on the exchange, although that has not turned it down.
 
     A trade that was taken up from forgotten orders has the levels that were found, and no others.
@@ -97,7 +96,7 @@ def without_target(stage: Stage) -> Iterable[str]:
         for order in orders.live
         if order.intent.role is OrderRole.TARGET and history.find_open(order.id) is not None
     }
-    for position in _open_positions(stage):
+    for position in _open_positions(stage, book):
         wants = position.take_profit_quote is not None and position.leverage > 1
         if wants and position.id not in there and stage.watch.promises.may_have_target(position):
             yield f"I4: the target of position {position.id} at {position.take_profit_quote} is not on the exchange"

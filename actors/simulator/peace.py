@@ -25,6 +25,7 @@ from messages.orders import Fill, OrderRole, OrderStatus
 from messages.permits import TokensReported
 from messages.positions import PositionStatus
 from messages.risk import SetTradingState, TradingState
+from persistence.memory import MemoryJournal
 
 if TYPE_CHECKING:
     from actors.simulator.stage import Stage
@@ -74,12 +75,13 @@ def unrest(stage: Stage) -> Iterable[str]:
         return
     yield from _waiting(stage.machine.actors)
     yield from _closing(stage)
-    for violation in chain(audit(books_of(stage)), _trades(stage)):
+    for violation in chain(audit(books_of(stage)), trades(stage)):
         yield f"{violation.invariant}: {violation.text}"
     yield from stage.watch.promises.unkept(stage)
     yield from stage.watch.alarms.unsaid()
-    yield from (f"I4: {neglect.text}" for neglect in neglected(stage))
-    yield from without_target(stage)
+    book: BookSummary = stage.machine.actors["position"].describe()  # type: ignore[assignment]
+    yield from (f"I4: {neglect.text}" for neglect in neglected(stage, book))
+    yield from without_target(stage, book)
 
 
 def _waiting(actors: Mapping[str, Any]) -> Iterable[str]:
@@ -142,17 +144,17 @@ def _uncounted(stage: Stage, risk: RiskSummary) -> Iterable[Violation]:
             yield Violation("I7", text)
 
 
-def _trades(stage: Stage) -> Iterable[Violation]:
+def trades(stage: Stage) -> Iterable[Violation]:
     """Every trade of ours on the exchange is booked once, to the digit.
 
     Where somebody else has traded in the symbol, an exit of ours may have taken their coins or reduced their position,
     because ours was closed by them already: so much of it, at most, is nobody's. An engine that died before the journal
     knew of its exit is one of the others.
     """
-    booked = _booked(stage)
+    volumes = booked(stage.kept)
     excused = _traded_by_others(stage)
     for fill in stage.books_of_exchange.books.history.trades():
-        volume_base, fee_quote = booked.get(fill.trade_id, (ZERO, ZERO))
+        volume_base, fee_quote = volumes.get(fill.trade_id, (ZERO, ZERO))
         left_base = fill.volume_base - volume_base
         if left_base < 0:
             yield Violation("I6", f"trade {fill.trade_id} of {fill.volume_base} is booked with {volume_base}")
@@ -177,14 +179,14 @@ def _traded_by_others(stage: Stage) -> defaultdict[Symbol, Decimal]:
     return traded
 
 
-def _booked(stage: Stage) -> Mapping[TradeId, tuple[Decimal, Decimal]]:
+def booked(kept: MemoryJournal) -> Mapping[TradeId, tuple[Decimal, Decimal]]:
     """Return volume and fee booked of each trade; its parts on several positions are one."""
-    booked: defaultdict[TradeId, tuple[Decimal, Decimal]] = defaultdict(lambda: (ZERO, ZERO))
-    for fill in stage.kept.fills.values():
+    volumes: defaultdict[TradeId, tuple[Decimal, Decimal]] = defaultdict(lambda: (ZERO, ZERO))
+    for fill in kept.fills.values():
         id_ = TradeId(fill.trade_id.partition("#")[0])
-        volume_base, fee_quote = booked[id_]
-        booked[id_] = (volume_base + fill.volume_base, fee_quote + fill.fee_quote)
-    return booked
+        volume_base, fee_quote = volumes[id_]
+        volumes[id_] = (volume_base + fill.volume_base, fee_quote + fill.fee_quote)
+    return volumes
 
 
 def books_of(stage: Stage) -> Books:
@@ -215,9 +217,9 @@ def _paid_in(stage: Stage) -> Mapping[Currency, Decimal]:
 
 def _foreign_flows(stage: Stage) -> Iterable[Flow]:
     """Yield what was traded on the account and belongs to no position of ours; `_trades` says what of it may."""
-    booked = _booked(stage)
+    volumes = booked(stage.kept)
     for fill in stage.books_of_exchange.books.history.trades():
-        volume_base, fee_quote = booked.get(fill.trade_id, (ZERO, ZERO))
+        volume_base, fee_quote = volumes.get(fill.trade_id, (ZERO, ZERO))
         if volume_base != fill.volume_base:
             left_base = fill.volume_base - volume_base
             yield flow_of(attrs.evolve(fill, volume_base=left_base, fee_quote=fill.fee_quote - fee_quote))

@@ -18,6 +18,7 @@ from actors.runtime.clock import SteppedClock
 from actors.simulator.alarms import Alarms
 from actors.simulator.limits import Limits
 from actors.simulator.promises import Promises
+from actors.simulator.quiet import Told
 from config.settings import Settings
 from messages.base import Message, OrderId, PositionId, ProposalId, Symbol
 from messages.journal import (
@@ -84,6 +85,7 @@ class Watch:
         self.promises = Promises(self, settings, kept)
         self.limits = Limits(self, settings, clock)
         self.alarms = Alarms(self, kept)
+        self.told = Told(kept)
         checks: Checks = {
             StartEngine: self._beginning,
             Tick: self._pricing,
@@ -95,7 +97,7 @@ class Watch:
             JournalLoaded: self._starting,
             TradingStateChanged: self._switching,
         }
-        self._checks = _by_kind(checks, self.promises.checks, self.limits.checks, self.alarms.checks)
+        self._checks = _by_kind(checks, self.promises.checks, self.limits.checks, self.alarms.checks, self.told.checks)
         self._commits: dict[type[RecordUnit], Callable[[Any], None]] = {
             RecordIntent: self._keeping_intent,
             RecordOrder: self._keeping_order,
