@@ -15,12 +15,12 @@ from actors.risk.actor import RiskSummary
 from actors.runtime.clock import SteppedClock
 from actors.runtime.simulation.pace import SECOND_US
 from config.settings import Settings
-from messages.base import Message, OrderId, ProposalId, Symbol
+from messages.base import Message, OrderId, PositionId, ProposalId, Symbol
 from messages.journal import JournalLoaded, RecordIntent, RecordRiskState
 from messages.market import PriceReported
 from messages.orders import OrderIntent, OrderRole, PlaceOrder
 from messages.permits import CallKind, PermitGranted, RequestPermit
-from messages.positions import BookReported
+from messages.positions import BookReported, PositionChanged, PositionSide
 from messages.risk import RiskState, TradingState, TradingStateChanged
 from messages.trades import OrderType, Side, TradeApproved, TradeEnded, TradeProposal
 
@@ -65,6 +65,9 @@ class Limits:
         self._state = TradingState.ACTIVE
         self._memory = RiskState()
         """What risk has last said that it remembers."""
+        self._results: dict[int, Decimal] = {}
+        """What the positions have brought that the engine that runs now has said to be over, by the message."""
+        self._ended: set[PositionId] = set()
         self._open: dict[ProposalId, TradeProposal] = {}
         """Trades that were approved and have not ended since; one that a late fill brings back is not counted."""
         self._exposures_usd: dict[ProposalId, Decimal] = {}
@@ -76,6 +79,7 @@ class Limits:
             JournalLoaded: self._starting,
             BookReported: self._valuing,
             TradingStateChanged: self._switching,
+            PositionChanged: self._following,
             RecordRiskState: self._remembering,
             PriceReported: self._pricing,
             TradeApproved: self._approving,
@@ -92,6 +96,8 @@ class Limits:
         """A new engine knows what was committed, and nothing else."""
         self._state = self._judge.trading_state
         self._memory = message.state.risk
+        self._ended.clear()
+        self._results.clear()
         self._equities_usd.clear()
         self._equities_usd.append(self._equity_start_usd + self._memory.realised_usd)
         self._open = {id_: self._judge.approved[id_] for id_ in self._judge.alive}
@@ -102,19 +108,38 @@ class Limits:
     def _switching(self, message: TradingStateChanged) -> None:
         self._state = message.state
 
+    def _following(self, message: PositionChanged) -> None:
+        """A position ends once for risk, though a late fill may bring it back and it ends again."""
+        position = message.position
+        if position.is_over and position.id not in self._ended:
+            self._ended.add(position.id)
+            sign = 1 if position.side is PositionSide.LONG else -1
+            moved_quote = sign * (position.exit_cost_quote - position.entry_cost_quote)
+            self._results[message.id] = moved_quote - position.fees_quote
+
     def _remembering(self, message: RecordRiskState) -> None:
-        """After a result that counts, openings pause for as long as was configured for it."""
+        """After a result openings pause for as long as was configured for it."""
         before, self._memory = self._memory, message.state
         after = message.state
-        cooldowns = self._settings.risk.cooldowns
-        pause_s = 0
-        if after.losses_in_a_row > before.losses_in_a_row:
-            steps = ((5, cooldowns.after_5_losses_s), (3, cooldowns.after_3_losses_s), (1, cooldowns.after_loss_s))
-            pause_s = next(wait_s for losses, wait_s in steps if after.losses_in_a_row >= losses)
-        elif after.wins_in_a_row > before.wins_in_a_row:
-            pause_s = cooldowns.after_win_s
+        result = self._results.get(message.caused_by)
+        if result is None or after.realised_usd == before.realised_usd:
+            return  # A switch, an end after another one, or a result in what nobody knows the worth of.
+        losses = before.losses_in_a_row + 1 if result < 0 else 0
+        wins = before.wins_in_a_row + 1 if result > 0 else 0
+        if (after.losses_in_a_row, after.wins_in_a_row) != (losses, wins):
+            text = f"{after.losses_in_a_row} losses and {after.wins_in_a_row} wins in a row are counted"
+            self._judge.breaks("I7", f"{text} instead of {losses} and {wins}")
+        pause_s = self._pause_s(losses)
         if pause_s and after.cooldown_until_us < self._clock.now_us() + pause_s * SECOND_US:
-            self._judge.breaks("I7", f"after {after.losses_in_a_row} losses in a row there is no pause of {pause_s} s")
+            self._judge.breaks("I7", f"after {losses} losses in a row there is no pause of {pause_s} s")
+
+    def _pause_s(self, losses: int) -> int:
+        cooldowns = self._settings.risk.cooldowns
+        if losses >= 5:
+            return cooldowns.after_5_losses_s
+        if losses >= 3:
+            return cooldowns.after_3_losses_s
+        return cooldowns.after_loss_s if losses else cooldowns.after_win_s
 
     def _pricing(self, message: PriceReported) -> None:
         self._prices_told[message.wanted_for] = message.last_quote

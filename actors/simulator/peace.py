@@ -20,6 +20,7 @@ from actors.risk.actor import RiskSummary
 from actors.runtime.simulation.pace import SECOND_US
 from actors.simulator.faults import give_back, heal
 from actors.simulator.levels import neglected, without_target
+from actors.simulator.worth import worth_differs
 from messages.base import Currency, Symbol, TradeId
 from messages.orders import Fill, OrderRole, OrderStatus
 from messages.permits import TokensReported
@@ -60,6 +61,10 @@ def leave_in_peace(stage: Stage) -> None:
         stage.watch.breaks(*_named(reason))
     for violation in differences(stage):
         stage.watch.breaks(violation.invariant, violation.text)
+    book: BookSummary = stage.machine.actors["position"].describe()  # type: ignore[assignment]
+    text = worth_differs(stage, book)
+    if text:
+        stage.watch.breaks("I6", text)
 
 
 def _named(reason: str) -> tuple[str, str]:

@@ -281,8 +281,7 @@ class Watch:
         before = self._kept.positions.get(position.id)
         was_left = position.id in self._left
         self._keep_position(before, position)
-        if before is not None and before.is_over and not position.is_over:
-            self._living_again(unit)
+        self._ends_or_lives(before, unit)
         held_base = ZERO if before is None else before.entry_base - before.exit_base
         sign = 1 if unit.order.intent.role is OrderRole.ENTRY else -1
         if position.entry_base - position.exit_base != held_base + sign * fill.volume_base:
@@ -299,12 +298,15 @@ class Watch:
         if before is None or before.is_over or _moved(before) != _moved(unit.position):
             self.breaks("I12", f"position {unit.position.id} changes without a fill")
 
-    def _living_again(self, unit: RecordFill) -> None:
-        """What is over comes back by a late fill of its entry, and by nothing else."""
-        if unit.order.intent.role is not OrderRole.ENTRY:
-            self.breaks(
-                "I12", f"position {unit.position.id} was over and lives by a fill of its {unit.order.intent.role.value}"
-            )
+    def _ends_or_lives(self, before: Position | None, unit: RecordFill) -> None:
+        """What is over comes back by a late fill of its entry alone, and only the exchange liquidates."""
+        after = unit.position
+        was_over = before is not None and before.is_over
+        if after.is_over and (after.status is PositionStatus.LIQUIDATED) is not unit.fill.is_liquidation:
+            self.breaks("I12", f"position {after.id} is {after.status.value} by trade {unit.fill.trade_id}")
+        role = unit.order.intent.role
+        if was_over and not after.is_over and role is not OrderRole.ENTRY:
+            self.breaks("I12", f"position {after.id} was over and lives by a fill of its {role.value}")
 
     def _keep_position(self, before: Position | None, after: Position) -> None:
         step = (None if before is None else before.status, after.status)
@@ -316,6 +318,8 @@ class Watch:
             return
         if before.status is not after.status and after.status not in FOLLOWERS[before.status]:
             self.breaks("I12", f"position {after.id} was {before.status.value} and becomes {after.status.value}")
+        if before.status is after.status is PositionStatus.CLOSING and before.close_reason is not after.close_reason:
+            self.breaks("I12", f"position {after.id} was being closed for another reason")
         if after.stop_is_trailing and self._has_loosened(before, after):
             text = f"the trailing stop of {after.id} moves from {before.stop_loss_quote} to {after.stop_loss_quote}"
             self.breaks("I4", f"{text}: it loosens")
