@@ -38,7 +38,7 @@ PEACE_MAX_US = 900 * SECOND_US
 MESSAGES_MIN = 300
 """A story shorter than this goes on for a while: it would hardly have tried anything."""
 QUIET_LOOKS = 2
-"""It must be calm so many times in a row."""
+"""It must be calm so many times in a row, with the same engine: one that has just started has heard no price."""
 
 
 def leave_in_peace(stage: Stage) -> None:
@@ -49,12 +49,13 @@ def leave_in_peace(stage: Stage) -> None:
     for _ in range(PEACE_MAX_US // LOOK_EVERY_US):
         if not stage.exchange.acts:
             give_back(stage.around, stage.books_of_exchange.books.account.moved)
+        machine = stage.machine
         stage.tick_all()
         stage.passes(LOOK_EVERY_US)
         if stage.watch.broken is not None:
             return
-        is_long_enough = stage.handled >= MESSAGES_MIN
-        calm = calm + 1 if is_long_enough and stage.scheduler.is_still and not any(unrest(stage)) else 0
+        may_be_calm = stage.machine is machine and stage.handled >= MESSAGES_MIN and stage.scheduler.is_still
+        calm = calm + 1 if may_be_calm and not any(unrest(stage)) else 0
         if calm == QUIET_LOOKS:
             break
     for reason in unrest(stage):

@@ -150,7 +150,7 @@ class Watch:
         if kept is None:
             self.sent_in_stall.add(intent.id)
             if intent.role is OrderRole.ENTRY:
-                self.breaks("I1", f"entry {intent.id} is sent before its intent is committed")
+                self.breaks("I1", f"order {intent.id} ({intent.role.value}) is sent before its intent is committed")
         elif kept.intent != intent:
             self.breaks("I1", f"order {intent.id} is sent otherwise than its intent was committed")
         if message.deadline_us <= self._clock.now_us():
