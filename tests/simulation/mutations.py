@@ -231,7 +231,7 @@ DEFECTS: tuple[Defect, ...] = (
         where=Settling._book_fill,
         old="None if fill.trade_id in tracked.fill_ids else self._unbooked(fill)",
         new="fill",
-        breaks=("I3", "I5", "I6", "liveness", "crash-only"),
+        breaks=("I3", "I5", "I6", "I9", "liveness", "crash-only"),
     ),
     Defect(
         name="late fill ignored",
