@@ -85,11 +85,12 @@ def unprotected(books: Books) -> tuple[Position, ...]:
     return tuple(
         position
         for position in books.open_positions
-        if _owes_stop(position, books.instruments) and position.id not in stops | books.alerted
+        if is_owed_a_stop(position, books.instruments) and position.id not in stops | books.alerted
     )
 
 
-def _owes_stop(position: Position, instruments: Mapping[Symbol, Instrument]) -> bool:
+def is_owed_a_stop(position: Position, instruments: Mapping[Symbol, Instrument]) -> bool:
+    """Say whether an open position has asked for a stop, and is large enough for one."""
     return (
         position.stop_loss_quote is not None
         and position.status is PositionStatus.OPEN
@@ -108,14 +109,21 @@ def may_be_dust(position: Position, left_base: Decimal, instrument: Instrument) 
 
 
 def orphans(books: Books) -> tuple[OrderId, ...]:
-    """Return the resting orders that are nobody's: neither a live entry nor an exit of an open position."""
+    """Return the resting orders of ours that are for nothing: neither a live entry nor an exit of an open position.
+
+    What bears no id of ours was left by somebody else, and is none of our business.
+    """
     held = {position.id for position in books.open_positions}
     ours = {
         order.id
         for order in books.live_orders
         if order.intent.role is OrderRole.ENTRY or order.intent.position_id in held
     }
-    return tuple(order.order_id for order in books.account.open_orders if order.order_id not in ours)
+    return tuple(
+        order.order_id
+        for order in books.account.open_orders
+        if order.order_id not in ours and order.order_id != OrderId(order.external_id)
+    )
 
 
 def _strangers(books: Books) -> Iterable[str]:

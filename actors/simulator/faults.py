@@ -19,9 +19,12 @@ from messages.trades import Side
 from persistence.unreliable import Outage
 
 HAND_BASE = Decimal("0.002")
+BELOW_BPS: Final = (3, 20, 60, 300)
+"""How far from the price somebody leaves an order."""
 BTC, BTC_USDT = Currency("BTC"), Symbol("BTC/USDT")
 THROTTLED = "EAPI:Rate limit exceeded"
 ORDER_THROTTLED = "EOrder:Rate limit exceeded"
+ORDERED_BY_HAND: Final = "ordered by hand"
 DENIED = "EGeneral:Permission denied"
 SHARES_PCT: Final = (Decimal(1), Decimal(13), Decimal(40), Decimal(90))
 
@@ -112,6 +115,10 @@ def _traded_by_hand(side: Side, *, on_margin: bool) -> Misbehave:
     return strike
 
 
+def _ordered_by_hand(around: Surroundings, amount: int) -> None:
+    around.exchange.order_by_hand(BTC_USDT, HAND_BASE * amount, below_bps=BELOW_BPS[amount - 1])
+
+
 def _cancelled_by_hand(around: Surroundings, _amount: int) -> None:
     if around.resting:
         around.exchange.cancel_by_hand(around.resting[around.bits(20) % len(around.resting)])
@@ -171,13 +178,15 @@ STRIKES: Final[Mapping[str, Misbehave]] = {
     "bought by hand on margin": _traded_by_hand(Side.BUY, on_margin=True),
     "sold by hand on margin": _traded_by_hand(Side.SELL, on_margin=True),
     "cancelled by hand": _cancelled_by_hand,
+    ORDERED_BY_HAND: _ordered_by_hand,
     "database away": _database_away,
     "answers to commits lost": _commit_answers_lost,
     "books of the exchange unsaved": _books_unsaved,
 }
 
-SITUATIONAL: Final = frozenset({"ends without figures"})
-"""Drawn in situations only: where nothing tells of a fill that was lost, nothing can be asked of the engine."""
+SITUATIONAL: Final = frozenset({"ends without figures", ORDERED_BY_HAND})
+"""Drawn apart: where nothing tells of a fill that was lost, nothing can be asked of the engine; and the strangers of
+rarities.py come to stories that are the same without them."""
 
 
 def heal(around: Surroundings) -> None:

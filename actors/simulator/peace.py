@@ -13,17 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from actors.audit import Books, Flow, Violation, audit, may_be_dust, unprotected
+from actors.audit import Books, Flow, Violation, audit, may_be_dust
 from actors.order.actor import OrderSummary
 from actors.position.view import BookSummary
 from actors.risk.actor import RiskSummary
 from actors.runtime.simulation.pace import SECOND_US
 from actors.simulator.faults import give_back, heal
+from actors.simulator.levels import neglected, without_target
+from actors.simulator.worth import worth_differs
 from messages.base import Currency, Symbol, TradeId
 from messages.orders import Fill, OrderRole, OrderStatus
 from messages.permits import TokensReported
-from messages.positions import Position, PositionStatus
+from messages.positions import PositionStatus
 from messages.risk import SetTradingState, TradingState
+from persistence.memory import MemoryJournal
 
 if TYPE_CHECKING:
     from actors.simulator.stage import Stage
@@ -35,7 +38,7 @@ PEACE_MAX_US = 900 * SECOND_US
 MESSAGES_MIN = 300
 """A story shorter than this goes on for a while: it would hardly have tried anything."""
 QUIET_LOOKS = 2
-"""It must be calm so many times in a row."""
+"""It must be calm so many times in a row, with the same engine: one that has just started has heard no price."""
 
 
 def leave_in_peace(stage: Stage) -> None:
@@ -46,18 +49,23 @@ def leave_in_peace(stage: Stage) -> None:
     for _ in range(PEACE_MAX_US // LOOK_EVERY_US):
         if not stage.exchange.acts:
             give_back(stage.around, stage.books_of_exchange.books.account.moved)
+        machine = stage.machine
         stage.tick_all()
         stage.passes(LOOK_EVERY_US)
         if stage.watch.broken is not None:
             return
-        is_long_enough = stage.handled >= MESSAGES_MIN
-        calm = calm + 1 if is_long_enough and stage.scheduler.is_still and not any(unrest(stage)) else 0
+        may_be_calm = stage.machine is machine and stage.handled >= MESSAGES_MIN and stage.scheduler.is_still
+        calm = calm + 1 if may_be_calm and not any(unrest(stage)) else 0
         if calm == QUIET_LOOKS:
             break
     for reason in unrest(stage):
         stage.watch.breaks(*_named(reason))
     for violation in differences(stage):
         stage.watch.breaks(violation.invariant, violation.text)
+    book: BookSummary = stage.machine.actors["position"].describe()  # type: ignore[assignment]
+    text = worth_differs(stage, book)
+    if text:
+        stage.watch.breaks("I6", text)
 
 
 def _named(reason: str) -> tuple[str, str]:
@@ -73,9 +81,13 @@ def unrest(stage: Stage) -> Iterable[str]:
         return
     yield from _waiting(stage.machine.actors)
     yield from _closing(stage)
-    for violation in chain(audit(books_of(stage)), _trades(stage)):
+    for violation in chain(audit(books_of(stage)), trades(stage)):
         yield f"{violation.invariant}: {violation.text}"
     yield from stage.watch.promises.unkept(stage)
+    yield from stage.watch.alarms.unsaid()
+    book: BookSummary = stage.machine.actors["position"].describe()  # type: ignore[assignment]
+    yield from (f"I4: {neglect.text}" for neglect in neglected(stage, book))
+    yield from without_target(stage, book)
 
 
 def _waiting(actors: Mapping[str, Any]) -> Iterable[str]:
@@ -125,25 +137,30 @@ def differences(stage: Stage) -> Iterable[Violation]:
         yield Violation("I9", f"position {position.id} is {position.status.value} in the journal and unknown in memory")
     if risk.state != kept.risk:
         yield Violation("I9", f"risk is {risk.state} in memory and {kept.risk} in the journal")
+    yield from _uncounted(stage, risk)
+
+
+def _uncounted(stage: Stage, risk: RiskSummary) -> Iterable[Violation]:
+    """Yield where risk counts otherwise than what was approved and reported."""
     alive = stage.watch.alive
     if risk.slots_taken != len(alive):
         yield Violation("I7", f"risk counts {risk.slots_taken} trades, alive are {sorted(alive)}")
-    text = stage.watch.promises.exposure_differs(risk)
-    if text:
-        yield Violation("I7", text)
+    for text in (stage.watch.promises.exposure_differs(risk), stage.watch.limits.equity_differs(risk)):
+        if text:
+            yield Violation("I7", text)
 
 
-def _trades(stage: Stage) -> Iterable[Violation]:
+def trades(stage: Stage) -> Iterable[Violation]:
     """Every trade of ours on the exchange is booked once, to the digit.
 
     Where somebody else has traded in the symbol, an exit of ours may have taken their coins or reduced their position,
     because ours was closed by them already: so much of it, at most, is nobody's. An engine that died before the journal
     knew of its exit is one of the others.
     """
-    booked = _booked(stage)
+    volumes = booked(stage.kept)
     excused = _traded_by_others(stage)
     for fill in stage.books_of_exchange.books.history.trades():
-        volume_base, fee_quote = booked.get(fill.trade_id, (ZERO, ZERO))
+        volume_base, fee_quote = volumes.get(fill.trade_id, (ZERO, ZERO))
         left_base = fill.volume_base - volume_base
         if left_base < 0:
             yield Violation("I6", f"trade {fill.trade_id} of {fill.volume_base} is booked with {volume_base}")
@@ -168,33 +185,14 @@ def _traded_by_others(stage: Stage) -> defaultdict[Symbol, Decimal]:
     return traded
 
 
-def _booked(stage: Stage) -> Mapping[TradeId, tuple[Decimal, Decimal]]:
+def booked(kept: MemoryJournal) -> Mapping[TradeId, tuple[Decimal, Decimal]]:
     """Return volume and fee booked of each trade; its parts on several positions are one."""
-    booked: defaultdict[TradeId, tuple[Decimal, Decimal]] = defaultdict(lambda: (ZERO, ZERO))
-    for fill in stage.kept.fills.values():
+    volumes: defaultdict[TradeId, tuple[Decimal, Decimal]] = defaultdict(lambda: (ZERO, ZERO))
+    for fill in kept.fills.values():
         id_ = TradeId(fill.trade_id.partition("#")[0])
-        volume_base, fee_quote = booked[id_]
-        booked[id_] = (volume_base + fill.volume_base, fee_quote + fill.fee_quote)
-    return booked
-
-
-def bare(stage: Stage, *, is_told_enough: bool = True) -> tuple[Position, ...]:
-    """Return the positions that have no stop, and of which nobody has been told; or, told or not, all of them."""
-    actors = stage.machine.actors
-    orders: OrderSummary = actors["order"].describe()  # type: ignore[assignment]
-    book: BookSummary = actors["position"].describe()  # type: ignore[assignment]
-    return unprotected(
-        Books(
-            account=stage.books_of_exchange.books.report(stage.clock.now_us()),
-            initial_balances={},
-            instruments=stage.plan.settings.execution.instruments,
-            flows=(),
-            live_orders=orders.live,
-            open_positions=book.positions,
-            closed_net={},
-            alerted=orders.alerted if is_told_enough else frozenset(),
-        )
-    )
+        volume_base, fee_quote = volumes[id_]
+        volumes[id_] = (volume_base + fill.volume_base, fee_quote + fill.fee_quote)
+    return volumes
 
 
 def books_of(stage: Stage) -> Books:
@@ -225,9 +223,9 @@ def _paid_in(stage: Stage) -> Mapping[Currency, Decimal]:
 
 def _foreign_flows(stage: Stage) -> Iterable[Flow]:
     """Yield what was traded on the account and belongs to no position of ours; `_trades` says what of it may."""
-    booked = _booked(stage)
+    volumes = booked(stage.kept)
     for fill in stage.books_of_exchange.books.history.trades():
-        volume_base, fee_quote = booked.get(fill.trade_id, (ZERO, ZERO))
+        volume_base, fee_quote = volumes.get(fill.trade_id, (ZERO, ZERO))
         if volume_base != fill.volume_base:
             left_base = fill.volume_base - volume_base
             yield flow_of(attrs.evolve(fill, volume_base=left_base, fee_quote=fill.fee_quote - fee_quote))

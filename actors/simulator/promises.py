@@ -23,10 +23,10 @@ from actors.risk.actor import RiskSummary
 from actors.runtime.simulation.pace import SECOND_US
 from config.settings import Settings
 from messages.base import Message, OrderId, PositionId, ProposalId, Symbol
-from messages.journal import JournalLoaded, RecordAlert
+from messages.journal import JournalLoaded
 from messages.lifecycle import StartEngine
 from messages.market import Instrument
-from messages.orders import AmendOrder, OrderIntent, OrderRole, PlaceOrder
+from messages.orders import AmendOrder, OrderIntent, OrderRefused, OrderRole, PlaceOrder
 from messages.positions import Position, PositionChanged, PositionSide, PositionStatus
 from messages.trades import ChangeProtection, ExecuteTrade, Side, TradeApproved, TradeEnded
 from persistence.memory import MemoryJournal
@@ -94,8 +94,8 @@ class Promises:
         self._sent: dict[OrderId, OrderIntent] = {}
         self._handed_in: dict[ProposalId, None] = {}
         """To the engine that runs now."""
-        self._alarmed: set[ProposalId | None] = set()
-        """Trades of which a person has heard from the engine that runs now."""
+        self._without_target: set[PositionId] = set()
+        """Positions whose target the exchange does not take, by its word to the engine that runs now."""
         self._reserved: dict[ProposalId, Decimal] = {}
         self._ended: set[ProposalId] = set()
         self._was_revived = False
@@ -108,7 +108,7 @@ class Promises:
             TradeEnded: self._ending,
             ChangeProtection: self._asking,
             PositionChanged: self._telling,
-            RecordAlert: self._alarming,
+            OrderRefused: self._refusing,
             PlaceOrder: self._placing,
             AmendOrder: self._amending,
         }
@@ -116,9 +116,9 @@ class Promises:
     # What is noted --------------------------------------------------------------------------------
 
     def _starting(self, _message: StartEngine) -> None:
-        """Whoever handed something in to an engine that died has to ask again; and it takes its alarms with it."""
+        """Whoever handed something in to an engine that died has to ask again."""
         self._handed_in.clear()
-        self._alarmed.clear()
+        self._without_target.clear()
 
     def _recovering(self, _message: JournalLoaded) -> None:
         self._ended.clear()
@@ -154,8 +154,10 @@ class Promises:
             self._was_revived = True
         self._told[position.id].note(position.stop_loss_quote, position.take_profit_quote)
 
-    def _alarming(self, message: RecordAlert) -> None:
-        self._alarmed.update(event.proposal_id for event in message.events)
+    def _refusing(self, message: OrderRefused) -> None:
+        intent = self._sent.get(message.order_id)
+        if intent is not None and intent.role is OrderRole.TARGET and not message.may_retry:
+            self._without_target.add(intent.position_id)
 
     # What leaves ----------------------------------------------------------------------------------
 
@@ -249,13 +251,9 @@ class Promises:
 
     # Looks at the engine --------------------------------------------------------------------------
 
-    def unheard(self, stage: Stage) -> Iterable[Position]:
-        """Yield the positions that pass for reported, and nobody has heard of."""
-        orders: OrderSummary = stage.machine.actors["order"].describe()  # type: ignore[assignment]
-        book: BookSummary = stage.machine.actors["position"].describe()  # type: ignore[assignment]
-        for position in book.positions:
-            if position.id in orders.alerted and position.proposal_id not in self._alarmed:
-                yield position
+    def may_have_target(self, position: Position) -> bool:
+        """Say whether somebody has asked for this trade, and the exchange has not turned its target down."""
+        return position.proposal_id in self._reserved and position.id not in self._without_target
 
     def unkept(self, stage: Stage) -> Iterable[str]:
         """Yield what was asked for or promised and is still to be done, with the invariant it belongs to if any."""

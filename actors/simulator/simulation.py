@@ -14,6 +14,7 @@ from actors.simulator.exercised import Figures, exercised
 from actors.simulator.guard import Guard
 from actors.simulator.peace import leave_in_peace
 from actors.simulator.plan import Plan
+from actors.simulator.quiet import Quiet
 from actors.simulator.stage import Stage
 from messages.base import Message
 from messages.orders import OrderStatus
@@ -50,7 +51,10 @@ def simulate(plan: Plan, hear: Hear | None = None) -> Outcome:
     stage = Stage(plan, hear)
     guard = Guard(stage)
     acted = 0
+    quiet = Quiet(stage)
     for step in plan.steps:
+        stage.passes(step.after_us)
+        quiet.look()
         stage.act(step)
         acted += 1
         guard.look()
@@ -79,7 +83,9 @@ def _hash(stage: Stage) -> str:
     digest = hashlib.blake2b(stage.scheduler.trace.tobytes(), digest_size=16)
     kept = stage.kept
     for rows in (kept.requests, kept.orders, kept.fills, kept.positions):
-        digest.update(repr(sorted(rows)).encode())
-    digest.update(repr((kept.risk, len(kept.events), len(kept.snapshots), stage.clock.now_us())).encode())
+        for _id, row in sorted(rows.items()):
+            digest.update(repr(row).encode())
+    for told in (kept.risk, kept.events, kept.snapshots, stage.clock.now_us()):
+        digest.update(repr(told).encode())
     digest.update(repr(sorted((kind.__name__, count) for kind, count in stage.watch.said.items())).encode())
     return digest.hexdigest()

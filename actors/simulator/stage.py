@@ -95,6 +95,8 @@ class Stage:
         self.struck: Counter[str] = Counter()
         """How often each step, fault and kind of crash came to pass."""
         self.trades: list[TradeProposal] = []
+        self.audits = 0
+        """How often the books were compared in its quiet moments."""
         self.asleep_us = 0
         """For how long in all the machine has slept."""
         self._names = seeded_ids(f"{plan.seed} names")
@@ -144,8 +146,7 @@ class Stage:
     # Steps ----------------------------------------------------------------------------------------
 
     def act(self, step: Step) -> None:
-        """Let time pass up to the step, then do it."""
-        self.passes(step.after_us)
+        """Do the step, unless something is wrong already."""
         if self.watch.broken is None:
             self.struck[type(step).__name__] += 1
             self._do(step)

@@ -15,26 +15,36 @@ from typing import Any
 from actors.audit import Violation, may_be_dust
 from actors.exchange.mock.books import Books
 from actors.runtime.clock import SteppedClock
+from actors.simulator.alarms import Alarms
+from actors.simulator.limits import Limits
 from actors.simulator.promises import Promises
+from actors.simulator.quiet import Told
 from config.settings import Settings
 from messages.base import Message, OrderId, PositionId, ProposalId, Symbol
-from messages.bus import EventsCommitted
 from messages.journal import (
     JournalLoaded,
-    JournalStalled,
     RecordFill,
     RecordIntent,
     RecordOrder,
     RecordPosition,
     RecordUnit,
 )
-from messages.market import Instrument
+from messages.lifecycle import StartEngine
+from messages.market import Instrument, Tick
 from messages.orders import TERMINAL, Order, OrderIntent, OrderRole, OrderStatus, PlaceOrder
 from messages.positions import ApplyFill, Position, PositionChanged, PositionSide, PositionStatus
 from messages.risk import TradingState, TradingStateChanged
-from messages.trades import OrderType, TradeApproved, TradeEnded, TradeProposal
+from messages.trades import TradeApproved, TradeEnded, TradeProposal
 from persistence.memory import MemoryJournal
 
+FOLLOWERS: Mapping[PositionStatus, tuple[PositionStatus, ...]] = {
+    PositionStatus.OPEN: (PositionStatus.CLOSING, PositionStatus.CLOSED, PositionStatus.LIQUIDATED),
+    PositionStatus.CLOSING: (PositionStatus.CLOSED, PositionStatus.LIQUIDATED),
+    PositionStatus.CLOSED: (PositionStatus.OPEN,),
+    PositionStatus.LIQUIDATED: (PositionStatus.OPEN,),
+}
+"""What a position may become: it is left for good, unless its entry fills late."""
+Checks = Mapping[type[Message], Callable[[Any], None]]
 STORY_LENGTH = 400
 """Ticks included, of which `story.py` shows few."""
 ZERO = Decimal(0)
@@ -68,20 +78,26 @@ class Watch:
         """Trades that hold a slot."""
         self._held: dict[PositionId, Decimal] = {}
         """What fills have left of each position, counted as they were handed to it."""
-        self._is_halted = False
-        self._has_stalled = False
+        self.prices: dict[Symbol, Decimal] = {}
+        """The last prices that were told to the engine that runs now."""
+        self.priced_us: dict[Symbol, int] = {}
+        """When."""
         self.promises = Promises(self, settings, kept)
-        self._checks: dict[type[Message], Callable[[Any], None]] = {
+        self.limits = Limits(self, settings, clock)
+        self.alarms = Alarms(self, kept)
+        self.told = Told(kept)
+        checks: Checks = {
+            StartEngine: self._beginning,
+            Tick: self._pricing,
             PlaceOrder: self._placing,
             TradeApproved: self._approving,
             TradeEnded: self._ending,
             ApplyFill: self._applying,
             PositionChanged: self._changing,
-            EventsCommitted: self._publishing,
             JournalLoaded: self._starting,
-            JournalStalled: self._stalling,
             TradingStateChanged: self._switching,
         }
+        self._checks = _by_kind(checks, self.promises.checks, self.limits.checks, self.alarms.checks, self.told.checks)
         self._commits: dict[type[RecordUnit], Callable[[Any], None]] = {
             RecordIntent: self._keeping_intent,
             RecordOrder: self._keeping_order,
@@ -104,18 +120,24 @@ class Watch:
         """What fills have left of each position."""
         return self._held
 
+    @property
+    def approved(self) -> Mapping[ProposalId, TradeProposal]:
+        """The trades that risk has approved."""
+        return self._approved
+
+    @property
+    def trading_state(self) -> TradingState:
+        """What was committed of it."""
+        return self._kept.risk.trading_state
+
     def see(self, message: Message) -> None:
         """Look at a message as it passes the switchboard."""
         kind = type(message)
         said = self.said
         said[kind] = said.get(kind, 0) + 1
         self.story.append((self._clock.now_us(), message))
-        check = self._checks.get(kind)
-        if check is not None:
+        for check in self._checks.get(kind, ()):
             check(message)
-        promise = self.promises.checks.get(kind)
-        if promise is not None:
-            promise(message)
 
     # What is said ---------------------------------------------------------------------------------
 
@@ -127,7 +149,7 @@ class Watch:
         kept = self._kept.orders.get(intent.id)
         if kept is None:
             self.sent_in_stall.add(intent.id)
-            if intent.role is OrderRole.ENTRY or not self._has_stalled:
+            if intent.role is OrderRole.ENTRY:
                 self.breaks("I1", f"order {intent.id} ({intent.role.value}) is sent before its intent is committed")
         elif kept.intent != intent:
             self.breaks("I1", f"order {intent.id} is sent otherwise than its intent was committed")
@@ -148,21 +170,12 @@ class Watch:
                 self.breaks("I8", f"price {price} of {intent.id} is not a whole number of ticks")
 
     def _entering(self, intent: OrderIntent) -> None:
-        """An entry has no twin on the exchange, and is no larger than what was approved."""
+        """An entry has no twin on the exchange."""
         for earlier in self._entries.setdefault(intent.proposal_id, []):
             order = None if self.books is None else self.books.history.find(earlier)
             if order is not None and (order.is_open or order.filled_base):
                 self.breaks("I2", f"entry {intent.id} is sent although {earlier} of the same trade is on the exchange")
         self._entries[intent.proposal_id].append(intent.id)
-        proposal = self._approved.get(intent.proposal_id)
-        if proposal is None:
-            self.breaks("I7", f"entry {intent.id} is sent without an approval")
-        elif intent.volume_base * intent.reference_price_quote > proposal.size_usd * proposal.leverage:
-            self.breaks("I7", f"entry {intent.id} is larger than the {proposal.size_usd} approved")
-        elif proposal.order_type is OrderType.LIMIT and intent.limit_price_quote is not None:
-            wanted, limit = proposal.entry_price_quote or ZERO, intent.limit_price_quote
-            if (limit > wanted) if proposal.side.value == "buy" else (limit < wanted):
-                self.breaks("I7", f"entry {intent.id} at {limit} is worse than the {wanted} asked for")
 
     def _leaving(self, intent: OrderIntent) -> None:
         """An exit never takes more than fills have left."""
@@ -175,18 +188,10 @@ class Watch:
 
     def _approving(self, message: TradeApproved) -> None:
         proposal = message.proposal
-        limits = self._settings.risk.limits
-        if self._is_halted:
-            self.breaks("I7", f"trade {proposal.id} is approved while trading is halted")
         if proposal.id in self._approved:
             self.breaks("I2", f"trade {proposal.id} is approved a second time")
         self._approved[proposal.id] = proposal
         self._alive[proposal.id] = proposal.symbol
-        here = sum(symbol == proposal.symbol for symbol in self._alive.values())
-        if here > limits.positions_per_symbol_max:
-            self.breaks("I7", f"{here} trades are alive in {proposal.symbol} with {proposal.id}")
-        if len(self._alive) > limits.positions_total_max:
-            self.breaks("I7", f"{len(self._alive)} trades are alive with {proposal.id}")
 
     def _ending(self, message: TradeEnded) -> None:
         self._alive.pop(message.trade_id, None)
@@ -216,17 +221,17 @@ class Watch:
         if not position.is_over and not is_dust and position.proposal_id not in self._alive:
             self._alive[position.proposal_id] = position.symbol  # A late fill brought it back.
 
-    def _publishing(self, message: EventsCommitted) -> None:
-        events = self._kept.events
-        for numbered in message.events:
-            if numbered.sequence > len(events) or events[numbered.sequence - 1].event != numbered.event:
-                self.breaks("I11", f"event {numbered.sequence} ({numbered.event.kind}) is told but not committed")
+    def _beginning(self, _message: StartEngine) -> None:
+        """A new engine has heard of no price yet."""
+        self.prices.clear()
+
+    def _pricing(self, message: Tick) -> None:
+        self.prices[message.symbol] = message.price_quote
+        self.priced_us[message.symbol] = message.at_us
 
     def _starting(self, _message: JournalLoaded) -> None:
         """A new engine knows what was committed, and nothing else."""
         kept = self._kept
-        self._has_stalled = False
-        self._is_halted = kept.risk.trading_state is TradingState.HALTED
         self._held = {position.id: position.entry_base - position.exit_base for position in kept.positions.values()}
         living = {order.intent.proposal_id for order in kept.orders.values() if not order.is_over}
         living |= {position.proposal_id for position in kept.positions.values() if not position.is_over}
@@ -235,12 +240,8 @@ class Watch:
             if id_ not in kept.requests:
                 del self._approved[id_]  # The approval died with the engine; the same proposal may come again.
 
-    def _stalling(self, _message: JournalStalled) -> None:
-        self._has_stalled = True
-
     def _switching(self, message: TradingStateChanged) -> None:
         self.states.append(message.state)
-        self._is_halted = message.state is TradingState.HALTED
 
     # What is kept ---------------------------------------------------------------------------------
 
@@ -249,6 +250,7 @@ class Watch:
         check = self._commits.get(type(unit))
         if check is not None:
             check(unit)
+        self.alarms.committed(unit)
 
     def _keeping_intent(self, unit: RecordIntent) -> None:
         if unit.order.id in self._kept.orders:
@@ -279,6 +281,7 @@ class Watch:
         before = self._kept.positions.get(position.id)
         was_left = position.id in self._left
         self._keep_position(before, position)
+        self._ends_or_lives(before, unit)
         held_base = ZERO if before is None else before.entry_base - before.exit_base
         sign = 1 if unit.order.intent.role is OrderRole.ENTRY else -1
         if position.entry_base - position.exit_base != held_base + sign * fill.volume_base:
@@ -290,7 +293,20 @@ class Watch:
             self.breaks("I9", f"position {position.id} is left by an exit, and no CLOSING was ever committed")
 
     def _keeping_position(self, unit: RecordPosition) -> None:
-        self._keep_position(self._kept.positions.get(unit.position.id), unit.position)
+        before = self._kept.positions.get(unit.position.id)
+        self._keep_position(before, unit.position)
+        if before is None or before.is_over or _moved(before) != _moved(unit.position):
+            self.breaks("I12", f"position {unit.position.id} changes without a fill")
+
+    def _ends_or_lives(self, before: Position | None, unit: RecordFill) -> None:
+        """What is over comes back by a late fill of its entry alone, and only the exchange liquidates."""
+        after = unit.position
+        was_over = before is not None and before.is_over
+        if after.is_over and (after.status is PositionStatus.LIQUIDATED) is not unit.fill.is_liquidation:
+            self.breaks("I12", f"position {after.id} is {after.status.value} by trade {unit.fill.trade_id}")
+        role = unit.order.intent.role
+        if was_over and not after.is_over and role is not OrderRole.ENTRY:
+            self.breaks("I12", f"position {after.id} was over and lives by a fill of its {role.value}")
 
     def _keep_position(self, before: Position | None, after: Position) -> None:
         step = (None if before is None else before.status, after.status)
@@ -300,8 +316,10 @@ class Watch:
             self._left.add(after.id)
         if before is None:
             return
-        if before.status is PositionStatus.CLOSING and after.status is PositionStatus.OPEN:
-            self.breaks("I12", f"position {after.id} was CLOSING and is OPEN again")
+        if before.status is not after.status and after.status not in FOLLOWERS[before.status]:
+            self.breaks("I12", f"position {after.id} was {before.status.value} and becomes {after.status.value}")
+        if before.status is after.status is PositionStatus.CLOSING and before.close_reason is not after.close_reason:
+            self.breaks("I12", f"position {after.id} was being closed for another reason")
         if after.stop_is_trailing and self._has_loosened(before, after):
             text = f"the trailing stop of {after.id} moves from {before.stop_loss_quote} to {after.stop_loss_quote}"
             self.breaks("I4", f"{text}: it loosens")
@@ -314,3 +332,17 @@ class Watch:
         if after.side is PositionSide.LONG:
             return after.stop_loss_quote < before.stop_loss_quote
         return after.stop_loss_quote > before.stop_loss_quote
+
+
+def _by_kind(*all_checks: Checks) -> Mapping[type[Message], tuple[Callable[[Any], None], ...]]:
+    """Return what looks at each kind of message, in this order."""
+    kinds = dict.fromkeys(kind for checks in all_checks for kind in checks)
+    return {kind: tuple(checks[kind] for checks in all_checks if kind in checks) for kind in kinds}
+
+
+def _moved(position: Position) -> tuple[Decimal, ...]:
+    """Return what only fills may change."""
+    return (
+        *(position.entry_base, position.entry_cost_quote),
+        *(position.exit_base, position.exit_cost_quote, position.fees_quote),
+    )

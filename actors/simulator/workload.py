@@ -32,6 +32,7 @@ from actors.simulator.plan import (
     Step,
     Strike,
 )
+from actors.simulator.rarities import with_low_caps, with_strangers
 from actors.simulator.situations import with_situations
 from config.loader import load_settings
 from config.settings import CooldownSettings, LimitSettings, Settings
@@ -63,9 +64,9 @@ def plan_of(seed: int, minutes: int) -> Plan:
     """Return the story of this seed: `minutes` of the virtual clock are filled with steps."""
     chance = Random(seed)  # noqa: S311 - A story, no secret.
     rare = Random(f"{seed} rare")  # noqa: S311 - Drawn apart, so that a new rarity leaves the other stories alone.
-    settings = _with_rarities(_settings(chance), rare)
+    settings = with_low_caps(_with_rarities(_settings(chance), rare), seed)
     pace = drawn_pace(chance)
-    steps = _steps(chance, minutes * MINUTE_US, _faults(rare))
+    steps = with_strangers(_steps(chance, minutes * MINUTE_US, _faults(rare)), seed)
     steps = with_episode(steps, rare, is_poor=settings.execution.paper.balances is POOR)
     fears = Random(f"{seed} fears")  # noqa: S311 - Apart as well.
     return Plan(seed=seed, settings=settings, pace=pace, steps=with_situations(fears, steps))

@@ -517,6 +517,27 @@ def test_somebody_trades_on_margin_by_hand(store: BookStore | None) -> None:
     played(scene, store)
 
 
+def test_somebody_leaves_an_order_by_hand(store: BookStore | None) -> None:
+    """It rests and fills as any other, and bears no id of ours."""
+
+    async def scene(theatre: Theatre) -> None:
+        theatre.faults.order_by_hand(BTC_USDT, D(2), below_bps=500)
+        theatre.ask_account()
+        await theatre.settle()
+        (rests,) = theatre.of(AccountReported)[0].open_orders
+        assert (rests.volume_base, rests.filled_base, rests.status) == (D(2), D(0), OrderStatus.OPEN)
+        assert str(rests.order_id) == str(rests.external_id)
+
+        theatre.tick("94")
+        await theatre.settle()
+        (bought,) = (message.fill for message in theatre.of(ExecutionReported))
+        assert (bought.order_id, bought.volume_base, bought.price_quote) == (rests.order_id, D(2), D(95))
+        assert [alert.kind for alert in theatre.of(ExchangeAlert)] == ["external_order"]
+        assert theatre.faults.struck == {"order_by_hand": 1}
+
+    played(scene, store)
+
+
 def test_what_the_exchange_would_refuse_is_not_traded_by_hand_either(store: BookStore | None) -> None:
     async def scene(theatre: Theatre) -> None:
         faults = theatre.faults
@@ -528,6 +549,9 @@ def test_what_the_exchange_would_refuse_is_not_traded_by_hand_either(store: Book
         faults.trade_by_hand(BTC_USDT, BUY, D("0.00001"))
         faults.trade_by_hand(Symbol("XRP/USDT"), BUY, D(100))  # Nobody has traded there yet.
         faults.trade_by_hand(Symbol("DOGE/USDT"), BUY, D(100))
+        faults.order_by_hand(BTC_USDT, D(200), below_bps=100)
+        faults.order_by_hand(BTC_USDT, D(1), below_bps=10_000)
+        faults.order_by_hand(Symbol("XRP/USDT"), D(100), below_bps=100)
         theatre.tick("100")
         theatre.ask_account()
         await theatre.settle()
@@ -645,6 +669,7 @@ STRIKES: Mapping[str, Strike] = {
     "move_funds": (lambda faults: faults.move_funds(USDT, D(1)), _buys),
     "close_by_hand": (_with(), _closed_by_hand),
     "trade_by_hand": (lambda faults: faults.trade_by_hand(BTC_USDT, BUY, D(1)), _buys),
+    "order_by_hand": (lambda faults: faults.order_by_hand(BTC_USDT, D(1), below_bps=100), _buys),
     "cancel_by_hand": (_with(), _cancelled_by_hand),
 }
 

@@ -7,9 +7,11 @@ import threading
 from collections.abc import Coroutine
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from persistence.embedded import SOCKET_NAME
+
+T = TypeVar("T")
 
 
 class Proxy:
@@ -48,9 +50,9 @@ class Proxy:
         """As DATABASE_URL names it."""
         return f"postgresql://postgres@127.0.0.1:{self._port}/{database}"
 
-    def cut(self) -> None:
-        """Cut every connection at once."""
-        self._do(self._cut())
+    def cut(self) -> int:
+        """Cut every connection at once; return how many ends there were to cut."""
+        return self._do(self._cut())
 
     def swallow(self) -> None:
         """From now on nothing comes through, on the connections there are and on new ones; nobody is told."""
@@ -60,8 +62,8 @@ class Proxy:
         """New connections come through again; what was swallowed stays so."""
         self._do(self._swallow(is_on=False))
 
-    def _do(self, what: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(what, self._loop).result(30)
+    def _do(self, what: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(what, self._loop).result(30)
 
     async def _listen(self) -> None:
         self._listener = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -100,10 +102,12 @@ class Proxy:
         if number not in self._swallowing:  # Nobody hears of an end in a black hole either.
             writer.close()
 
-    async def _cut(self) -> None:
+    async def _cut(self) -> int:
+        living = [writer for writer in self._open if not writer.transport.is_closing()]
         for writer in self._open:
             writer.transport.abort()
         self._open.clear()
+        return len(living)
 
     async def _swallow(self, *, is_on: bool) -> None:
         self._is_swallowing_new = is_on

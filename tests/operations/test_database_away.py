@@ -21,6 +21,8 @@ from tests.operations.command import Where, do, look, stop, wait_until
 from tests.operations.proxy import Proxy
 
 STRIKES = 4
+SLOW_EVERY, SLOW_S = 300, 1.5
+"""One insertion of orders in so many takes so long."""
 END_SESSIONS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE application_name = 'triplegain' AND pid <> pg_backend_pid() AND datname = current_database()
@@ -112,11 +114,13 @@ def test_a_network_that_is_cut_at_once_costs_nothing(
     tmp_path: Path, log: Path, calm: Path, quiet: Rows, own_server: EmbeddedPostgres
 ) -> None:
     busy = a_busy_replay(tmp_path, Where(dsn=own_server.dsn), log, calm)
+    cuts = []
     with Proxy(own_server.socket_directory) as proxy, busy.begun(DATABASE_URL=proxy.address("postgres")) as process:
         for moment in busy.moments(seed=4, count=STRIKES):
             busy.come_to(process, moment)
-            proxy.cut()
+            cuts.append(proxy.cut())
         busy.ended(process)
+    assert all(cuts), "each time there was a connection to cut"
     busy.assert_undisturbed(quiet)
 
 
@@ -146,9 +150,15 @@ def test_a_black_hole_is_noticed_after_commit_timeout_s(
 
 
 def test_slow_commits_change_nothing(tmp_path: Path, log: Path, calm: Path, quiet: Rows, elsewhere: Where) -> None:
-    do(elsewhere, CROSS.format(every=300, what="PERFORM pg_sleep(1.5);"))
+    """A commit that holds back for so long is waited for, and there are some: the run cannot have been quicker."""
+    do(elsewhere, CROSS.format(every=SLOW_EVERY, what=f"PERFORM pg_sleep({SLOW_S});"))
     busy = a_busy_replay(tmp_path, elsewhere, log, calm, journal="{commit_slow_ms: 100}")
+    began = time.monotonic()
     busy.done()
+    took_s = time.monotonic() - began
+    inserts = int(look(elsewhere, "SELECT last_value FROM crossness")[0][0]["last_value"])
+    assert inserts >= SLOW_EVERY
+    assert took_s >= SLOW_S * (inserts // SLOW_EVERY)
     busy.assert_undisturbed(quiet)
 
 

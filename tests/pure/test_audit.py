@@ -267,6 +267,15 @@ def test_dust_owes_no_stop(volume: str, bare: int) -> None:
     assert len(unprotected(books)) == bare
 
 
+def test_an_order_that_somebody_else_left_is_no_orphan() -> None:
+    """It bears the exchange's own id where ours would stand."""
+    stray = at_exchange("O-7", "1")
+    books = with_order(clean(), attrs.evolve(stray, external_id=ExternalOrderId("O-7")))
+
+    assert orphans(books) == ()
+    assert orphans(with_order(clean(), stray)) == (OrderId("O-7"),)
+
+
 def test_a_resting_entry_is_no_orphan_and_its_volume_is_nobodys_business() -> None:
     assert orphans(clean()) == ()
     assert orphans(resized(clean(), "entry", "7")) == ()

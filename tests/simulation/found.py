@@ -53,7 +53,8 @@ from config.loader import load_settings
 from messages.base import Currency, Symbol
 from messages.risk import TradingState
 from messages.trades import Side
-from tests.simulation.mutations import MINUTES, Defect
+from tests.simulation.defects import Defect
+from tests.simulation.mutations import MINUTES
 from tests.simulation.page import Table
 
 SEEDS_MAX = 3_000

@@ -1,21 +1,12 @@
 """Deliberate defects, as data: what a careless programmer could have written, and which promise it breaks.
 
-Each is the smallest edit of one function: a few words of its source are replaced, and the function runs with the new
-code while the defect is switched on, whoever has imported it. Where the engine has moved on and the words are no
-longer there, the defect says so instead of doing nothing.
-Read in order: Defect, DEFECTS, hunt(). `python -m tests.simulation.mutations` writes the table into the docs.
+What one is, and those of limits, local watch and alarms, stands in defects.py.
+Read in order: DEFECTS, hunt(). `python -m tests.simulation.mutations` writes the table into the docs.
 """
 
 from __future__ import annotations
-import __future__
 
-import inspect
 import sys
-import textwrap
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import CodeType, FunctionType
-from typing import Any
 
 import attrs
 
@@ -37,55 +28,12 @@ from actors.risk.reservations import Reservations
 from actors.runtime.recovering import RecoveringActor
 from actors.simulator.simulation import simulate
 from actors.simulator.workload import plan_of
+from tests.simulation.defects import WATCHED, Defect
 from tests.simulation.page import Table
 
 SEEDS_MAX = 2_000
 MINUTES = 2
 TABLE = Table("mutations", "| defect | what goes wrong | seeds | what is found broken |\n|---|---|---:|---|")
-
-
-class StaleDefectError(Exception):
-    """The words that a defect replaces are not in the engine any more, or are there more than once."""
-
-    def __init__(self, name: str, where: str, times: int) -> None:
-        super().__init__(f"'{name}' replaces words that stand {times} times in {where}: write it anew")
-
-
-@attrs.frozen(kw_only=True)
-class Defect:
-    """One careless edit."""
-
-    name: str
-    text: str
-    """What goes wrong, in one sentence."""
-    where: Callable[..., Any]
-    """The function that is edited."""
-    old: str
-    new: str
-    breaks: tuple[str, ...]
-    """The promises that may be found broken: an invariant, `liveness`, or `crash-only`."""
-
-    @contextmanager
-    def switched_on(self) -> Iterator[None]:
-        """Let the engine run with the defect."""
-        function: Any = self.where
-        sound: CodeType = function.__code__
-        function.__code__ = self._careless_code()
-        try:
-            yield
-        finally:
-            function.__code__ = sound
-
-    def _careless_code(self) -> CodeType:
-        source = textwrap.dedent(inspect.getsource(self.where))
-        times = source.count(self.old)
-        if times != 1:
-            raise StaleDefectError(self.name, self.where.__qualname__, times)
-        module: dict[str, Any] = {}
-        flags = __future__.annotations.compiler_flag
-        code = compile(source.replace(self.old, self.new), f"<{self.name}>", "exec", flags=flags, dont_inherit=True)
-        (careless,) = (part for part in code.co_consts if isinstance(part, CodeType))
-        return FunctionType(careless, module).__code__
 
 
 DEFECTS: tuple[Defect, ...] = (
@@ -283,7 +231,7 @@ DEFECTS: tuple[Defect, ...] = (
         where=Settling._book_fill,
         old="None if fill.trade_id in tracked.fill_ids else self._unbooked(fill)",
         new="fill",
-        breaks=("I3", "I5", "I6", "liveness", "crash-only"),
+        breaks=("I3", "I5", "I6", "I9", "liveness", "crash-only"),
     ),
     Defect(
         name="late fill ignored",
@@ -491,6 +439,8 @@ DEFECTS: tuple[Defect, ...] = (
         new="self._commit((*self._queue.in_flight, *self._queue.next_group()))",
         breaks=("I2", "I3", "I9", "liveness", "crash-only"),
     ),
+    # Limits, local watch, alarms ------------------------------------------------------------------
+    *WATCHED,
 )
 
 

@@ -12,13 +12,12 @@ import pytest
 from actors.risk.reservations import Reservations
 from actors.simulator.simulation import simulate
 from actors.simulator.workload import plan_of
+from tests.simulation.defects import Defect, StaleDefectError
 from tests.simulation.mutations import (
     DEFECTS,
     MINUTES,
     SEEDS_MAX,
     TABLE,
-    Defect,
-    StaleDefectError,
     hunt,
     row_of,
 )

@@ -6,13 +6,20 @@ import json
 import os
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
+from actors.simulator import simulation
+from actors.simulator.peace import leave_in_peace
 from actors.simulator.simulation import simulate
+from actors.simulator.stage import Stage
 from actors.simulator.workload import plan_of
+from messages.orders import Fill, Order
+from messages.positions import Position
 from scripts.simulating import simulate_batch
 
 HOUSE = Path(__file__).resolve().parents[2]
@@ -58,6 +65,34 @@ def test_who_listens_changes_nothing() -> None:
 
     assert len(read) == outcome.messages
     assert outcome.trace_hash == simulate(plan_of(3, 2)).trace_hash
+
+
+@pytest.mark.parametrize("rows", ["fills", "orders", "positions", "events"])
+def test_the_hash_is_of_what_was_kept_to_the_digit(rows: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who read what in which order is not enough: the same messages could have carried other prices."""
+
+    def tampering(stage: Stage) -> None:
+        leave_in_peace(stage)
+        kept: Any = getattr(stage.kept, rows)
+        place = len(kept) - 1 if rows == "events" else next(iter(kept))
+        kept[place] = _changed(kept[place])
+
+    sound = simulate(plan_of(2, 2)).trace_hash
+    monkeypatch.setattr(simulation, "leave_in_peace", tampering)
+
+    assert simulate(plan_of(2, 2)).trace_hash != sound
+
+
+def _changed(row: Any) -> Any:
+    match row:
+        case Fill():
+            return attrs.evolve(row, price_quote=row.price_quote + Decimal("0.00000001"))
+        case Order():
+            return attrs.evolve(row, filled_base=row.filled_base + Decimal("0.00000001"))
+        case Position():
+            return attrs.evolve(row, stop_loss_quote=Decimal("0.00000001"))
+        case _:
+            return attrs.evolve(row, event=attrs.evolve(row.event, at_us=row.event.at_us + 1))
 
 
 def test_other_seeds_and_other_lengths_are_other_stories() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 from actors.exchange.mock import questions
-from actors.exchange.mock.acts import Act, CancelledByHand, ClosedByHand, FundsMoved, TradedByHand
+from actors.exchange.mock.acts import Act, CancelledByHand, ClosedByHand, FundsMoved, OrderedByHand, TradedByHand
 from actors.exchange.mock.books import NOTHING, Books
 from actors.exchange.mock.faults import Faults
 from actors.exchange.mock.refusals import UNAVAILABLE, may_retry
@@ -305,6 +305,8 @@ class MockExchangeActor(TypedActor):
                 return self._books.close_by_hand(act.symbol, self.now_us)
             case TradedByHand():
                 return self._books.trade_by_hand(act, self.now_us)
+            case OrderedByHand():
+                return self._books.order_by_hand(act, self.now_us)
             case CancelledByHand():
                 return self._books.cancel_by_hand(act.order_id, self.now_us)
 

@@ -46,6 +46,17 @@ class TradedByHand:
 
 
 @attrs.frozen
+class OrderedByHand:
+    """Somebody leaves an order to buy on spot, so many basis points below the last price."""
+
+    symbol: Symbol
+    volume_base: Decimal
+    below_bps: int
+
+    name: ClassVar[str] = "order_by_hand"
+
+
+@attrs.frozen
 class CancelledByHand:
     """Somebody cancels one of our resting orders."""
 
@@ -54,5 +65,5 @@ class CancelledByHand:
     name: ClassVar[str] = "cancel_by_hand"
 
 
-Act = FundsMoved | ClosedByHand | TradedByHand | CancelledByHand
-ACT_NAMES = (FundsMoved.name, ClosedByHand.name, TradedByHand.name, CancelledByHand.name)
+Act = FundsMoved | ClosedByHand | TradedByHand | OrderedByHand | CancelledByHand
+ACT_NAMES = (FundsMoved.name, ClosedByHand.name, TradedByHand.name, OrderedByHand.name, CancelledByHand.name)

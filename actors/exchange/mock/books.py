@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from actors.exchange.mock import archive, foreign
 from actors.exchange.mock.account import Account
-from actors.exchange.mock.acts import TradedByHand
+from actors.exchange.mock.acts import OrderedByHand, TradedByHand
 from actors.exchange.mock.admission import why_bad_price, why_bad_volume, why_malformed
 from actors.exchange.mock.book_order import BookOrder
 from actors.exchange.mock.history import HISTORY_MAX, History, external_id_of
@@ -312,6 +312,10 @@ class Books:
     def trade_by_hand(self, act: TradedByHand, now_us: int) -> Sequence[Event]:
         """Let somebody else trade on the account, if it can carry the trade."""
         return foreign.trade_by_hand(self._matcher, act, now_us)
+
+    def order_by_hand(self, act: OrderedByHand, now_us: int) -> Sequence[Event]:
+        """Let somebody else leave an order on the account, if it can carry the order."""
+        return foreign.order_by_hand(self._matcher, act, now_us)
 
     def cancel_by_hand(self, order_id: OrderId, now_us: int) -> Sequence[Event]:
         """Take an open order off the books from outside; nothing is said if it is not open."""

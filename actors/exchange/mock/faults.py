@@ -17,7 +17,15 @@ from typing import Final, Literal, Protocol
 
 import attrs
 
-from actors.exchange.mock.acts import ACT_NAMES, Act, CancelledByHand, ClosedByHand, FundsMoved, TradedByHand
+from actors.exchange.mock.acts import (
+    ACT_NAMES,
+    Act,
+    CancelledByHand,
+    ClosedByHand,
+    FundsMoved,
+    OrderedByHand,
+    TradedByHand,
+)
 from actors.exchange.mock.refusals import INSUFFICIENT_FUNDS
 from messages.base import Currency, OrderId, Symbol
 from messages.trades import Side
@@ -119,6 +127,10 @@ class Faults:
     def trade_by_hand(self, symbol: Symbol, side: Side, volume_base: Decimal, *, on_margin: bool = False) -> None:
         """Trade outside the engine before the next message; nothing happens if the exchange would refuse it."""
         self.acts.append(TradedByHand(symbol, side, volume_base, on_margin))
+
+    def order_by_hand(self, symbol: Symbol, volume_base: Decimal, *, below_bps: int) -> None:
+        """Leave a resting order to buy outside the engine; nothing happens if the exchange would refuse it."""
+        self.acts.append(OrderedByHand(symbol, volume_base, below_bps))
 
     def cancel_by_hand(self, order_id: OrderId) -> None:
         """Cancel one of our orders outside the engine before the next message; nothing happens if it is over."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from actors.exchange.mock.acts import TradedByHand
+from actors.exchange.mock.acts import OrderedByHand, TradedByHand
 from actors.exchange.mock.admission import why_bad_volume
 from actors.exchange.mock.book_order import BookOrder
 from actors.exchange.mock.history import external_id_of
@@ -20,7 +20,7 @@ from messages.trades import OrderType, Side
 
 HAND_LEVERAGE = 2
 """What somebody who trades on margin by hand borrows with."""
-ZERO = Decimal(0)
+ZERO, BPS = Decimal(0), 10_000
 
 
 def check_margin(
@@ -192,3 +192,43 @@ def _hand_order(matcher: Matcher, act: TradedByHand, now_us: int) -> BookOrder:
         volume_base=min(act.volume_base, closable_base) if closable_base else act.volume_base,
         opened_at_us=now_us,
     )
+
+
+def order_by_hand(matcher: Matcher, act: OrderedByHand, now_us: int) -> Sequence[Event]:
+    """Leave an order to buy on spot: it rests, holds its cost back, and fills as any other. No id of ours is on it."""
+    said = matcher.listen()
+    market = matcher.markets.get(act.symbol)
+    if market is None or market.last_quote is None:
+        return said
+    tick_quote = market.instrument.price_tick_quote
+    limit_quote = market.last_quote * (BPS - act.below_bps) / BPS // tick_quote * tick_quote
+    fee_quote = fee_of(market.instrument, act.volume_base * limit_quote, is_maker=False)
+    sequence = matcher.history.order_count + 1
+    external_id = external_id_of(sequence)
+    order = BookOrder(
+        sequence=sequence,
+        external_id=external_id,
+        order_id=OrderId(external_id),
+        proposal_id=NO_TRADE,
+        symbol=act.symbol,
+        side=Side.BUY,
+        order_type=OrderType.LIMIT,
+        leverage=1,
+        reduce_only=False,
+        time_in_force=TimeInForce.GTC,
+        expires_at_us=None,
+        limit_price_quote=limit_quote,
+        trigger_price_quote=None,
+        volume_base=act.volume_base,
+        opened_at_us=now_us,
+    )
+    is_refused = limit_quote <= 0 or why_bad_volume(act.volume_base, limit_quote, market.instrument)
+    if is_refused or matcher.account.why_not(order, act.volume_base, limit_quote, fee_quote):
+        return said
+    _foreign_order(matcher)
+    matcher.history.add_order(order)
+    matcher.history.changed(order)
+    text = f"{external_id} was left by hand: buy {act.volume_base:f} {act.symbol} at {limit_quote:f}"
+    said.append(ExchangeAlert(kind="external_order", text=text))
+    matcher.begin(order, market, now_us)
+    return said
