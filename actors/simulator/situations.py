@@ -18,7 +18,7 @@ from messages.base import Symbol
 from messages.risk import TradingState
 from messages.trades import Side
 
-BTC_USDT, XRP_USDT = Symbol("BTC/USDT"), Symbol("XRP/USDT")
+BTC_USDT, XRP_USDT, XRP_BTC = Symbol("BTC/USDT"), Symbol("XRP/USDT"), Symbol("XRP/BTC")
 NEWEST = -1
 """The place of the newest trade, counted from the end."""
 SOON_US: Final = (0, MILLISECOND_US, 50 * MILLISECOND_US, 500 * MILLISECOND_US, 2 * SECOND_US)
@@ -222,6 +222,30 @@ def _said_again_after_a_crash(chance: Random) -> tuple[Step, ...]:
     )
 
 
+def _paid_with_coins_that_are_held(chance: Random) -> tuple[Step, ...]:
+    """What is quoted in bitcoin is bought while a position holds all the bitcoin there is, and its stop is reached."""
+    wishes = [_trade(chance, stop_bps=60), _with_bitcoin(chance)]
+    if chance.randrange(4) == 0:
+        wishes.reverse()
+    return (
+        wishes[0],
+        _later(chance, wishes[1]),
+        _later(chance, _price(-100)),
+        *(_price(move_bps, after_us=8 * SECOND_US) for move_bps in (3, -3)),
+    )
+
+
+def _lost_what_it_had_not(chance: Random) -> tuple[Step, ...]:
+    """On margin more bitcoin is lost than there was, and then some is bought outright."""
+    return (
+        attrs.evolve(_with_bitcoin(chance), leverage=2, stop_bps=30),
+        _later(chance, PriceMoves(symbol=XRP_BTC, move_bps=-400)),
+        Close(trade=NEWEST, after_us=3 * SECOND_US),
+        attrs.evolve(_trade(chance, stop_bps=60), after_us=20 * SECOND_US),
+        _later(chance, _price(-100)),
+    )
+
+
 SITUATIONS: Final[tuple[Situation, ...]] = (
     _cancel_before_a_crash,
     _close_before_a_crash,
@@ -238,6 +262,8 @@ SITUATIONS: Final[tuple[Situation, ...]] = (
     _said_again_after_a_crash,
     _many_at_once,
     _held_for_long,
+    _paid_with_coins_that_are_held,
+    _lost_what_it_had_not,
 )
 
 
@@ -261,6 +287,10 @@ def _trade(
         target_bps=target_bps,
         trailing=trailing,
     )
+
+
+def _with_bitcoin(chance: Random) -> Propose:
+    return attrs.evolve(_trade(chance, stop_bps=None), symbol=XRP_BTC, size_usd=chance.choice((20, 100, 500)))
 
 
 def _price(move_bps: int, after_us: int = 0) -> PriceMoves:

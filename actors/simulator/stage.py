@@ -43,7 +43,7 @@ from actors.simulator.plan import (
 from actors.simulator.store import UnreliableStore
 from actors.simulator.watch import Watch
 from actors.system import World
-from messages.base import Currency, ProposalId, Symbol
+from messages.base import ProposalId, Symbol
 from messages.market import Tick
 from messages.risk import SetTradingState
 from messages.trades import (
@@ -220,14 +220,8 @@ class Stage:
             self.machine.tell(RejectRequest(request_id=self._name(), code="UNREADABLE", reason="no JSON", raw="{"))
             return
         proposal = self._proposal(step)
-        if proposal.symbol == "XRP/BTC" and proposal.leverage == 1 and not self._owns_bitcoin():
-            return  # It would be paid with the coins of a position in BTC/USDT: nobody keeps those apart yet.
         self.trades.append(proposal)
         self.machine.tell(ExecuteTrade(proposal=proposal), proposal.id)
-
-    def _owns_bitcoin(self) -> bool:
-        """Say whether the account has enough of it that belongs to no position."""
-        return self.plan.settings.execution.paper.balances.get(Currency("BTC"), Decimal(0)) >= 1
 
     def _proposal(self, step: Propose) -> TradeProposal:
         price = self._prices[step.symbol]

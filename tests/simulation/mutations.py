@@ -491,6 +491,23 @@ DEFECTS: tuple[Defect, ...] = (
         new="self._commit((*self._queue.in_flight, *self._queue.next_group()))",
         breaks=("I2", "I3", "I9", "liveness", "crash-only"),
     ),
+    # One balance, several trades -----------------------------------------------------------------
+    Defect(
+        name="coins of one position pay for another",
+        text="an entry is paid with the coins that another position holds, and they are missing at its stop",
+        where=limits.funds_in_use,
+        old="if now.reservations.holding(claim.spends)",
+        new="if not claim.spends",
+        breaks=("I4", "I5", "liveness"),
+    ),
+    Defect(
+        name="debt filled with what is bought",
+        text="coins are bought to be held although the account owes some, and a part of them is gone at once",
+        where=limits.funds_owed,
+        old="if not owed",
+        new="if owed",
+        breaks=("I4", "I5", "liveness"),
+    ),
 )
 
 
