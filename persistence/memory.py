@@ -6,6 +6,7 @@ what was committed, as the database would.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Context, Decimal
 from typing import assert_never, get_args
@@ -24,12 +25,12 @@ from messages.journal import (
     RecordSnapshots,
     RecordUnit,
     RecoveredState,
-    RequestRow,
     Snapshot,
 )
 from messages.orders import Fill, Order, OrderRole
 from messages.positions import Position, PositionSide
 from messages.risk import RiskState
+from messages.trades import RequestRow
 from persistence.protocol import (
     FILLS_REMEMBERED,
     MARGIN_EXITS_REMEMBERED,
@@ -86,10 +87,10 @@ class MemoryJournal:
             case RecordOrder():
                 self._keep_order(unit.order)
             case RecordIntent():
-                if unit.request is not None:
-                    self._keep_request(unit.request)
+                self._keep_request(unit.request)
                 self._keep_order(unit.order)
             case RecordPosition():
+                self._keep_request(unit.request)
                 self.positions[unit.position.id] = unit.position
                 self.rows_written += 1
             case RecordRequest():
@@ -111,7 +112,9 @@ class MemoryJournal:
         self.orders[order_id] = order
         self.rows_written += 2
 
-    def _keep_request(self, request: RequestRow) -> None:
+    def _keep_request(self, request: RequestRow | None) -> None:
+        if request is None:
+            return
         self.requests.setdefault(request.id, request)
         self.rows_written += 1
 
@@ -239,7 +242,7 @@ class MemoryJournal:
         return tuple(
             request
             for request in self.requests.values()
-            if request.verdict == "taken" and request.kind in ("cancel", "close") and request.body in targets
+            if request.verdict == "taken" and target_of(request) in targets
         )
 
     def realised_by_quote(self) -> tuple[tuple[str, Decimal], ...]:
@@ -250,6 +253,13 @@ class MemoryJournal:
                 quote = position.symbol.partition("/")[2]
                 sums[quote] = EXACT.add(sums.get(quote, Decimal(0)), net_pnl(position))
         return tuple(sorted(sums.items()))
+
+
+def target_of(request: RequestRow) -> str | None:
+    """Return which trade a request is about, as a JSON string; None if it is about none."""
+    if request.kind == "protect":
+        return target_as_json(json.loads(request.body)["target"])
+    return request.body if request.kind in ("cancel", "close") else None
 
 
 def net_pnl(position: Position) -> Decimal:

@@ -8,11 +8,11 @@ from decimal import Decimal
 from asyncpg import Connection
 
 from messages.base import OrderId, ProposalId, Symbol, TradeId
-from messages.journal import MarginExit, RecoveredState, RequestRow
+from messages.journal import MarginExit, RecoveredState
 from messages.orders import Order
 from messages.positions import Position
 from messages.risk import RiskState
-from messages.trades import Side
+from messages.trades import RequestRow, Side
 from persistence.protocol import (
     FILLS_REMEMBERED,
     MARGIN_EXITS_REMEMBERED,
@@ -87,7 +87,11 @@ WHERE account = $1 AND verdict = 'approved' AND id = ANY($2::uuid[]) ORDER BY nu
 """
 TAKEN = """
 SELECT * FROM trade_requests
-WHERE account = $1 AND verdict = 'taken' AND kind IN ('cancel', 'close') AND body::text = ANY($2::text[])
+WHERE account = $1 AND verdict = 'taken' AND CASE kind
+    WHEN 'protect' THEN (body -> 'target')::text = ANY($2::text[])
+    WHEN 'cancel' THEN body::text = ANY($2::text[])
+    WHEN 'close' THEN body::text = ANY($2::text[])
+    ELSE false END
 ORDER BY number
 """
 RISK = "SELECT * FROM risk_state WHERE account = $1"

@@ -13,7 +13,7 @@ from typing import assert_never
 import attrs
 
 from actors.order.book import Phase, Taking, Tracked, Trade
-from actors.order.proposals import from_row
+from actors.order.proposals import change_from_row, changed, from_row
 from actors.order.protection import PROTECTIVE
 from actors.order.shell.requests import Requests
 from actors.order.timers import (
@@ -41,7 +41,6 @@ from messages.journal import (
     JournalResumed,
     JournalStalled,
     RecoveredState,
-    RequestRow,
 )
 from messages.lifecycle import EngineReady, StopOpening
 from messages.market import PriceReported
@@ -75,6 +74,7 @@ from messages.trades import (
     CloseTrade,
     ExecuteTrade,
     RejectRequest,
+    RequestRow,
     TradeApproved,
     TradeRejected,
 )
@@ -257,7 +257,13 @@ class OrderActor(Requests):
             self._book.open_trade(trade)
 
     def _recover_wish(self, row: RequestRow) -> None:
-        """A cancel or a close that was taken holds, whatever had come of it."""
+        """A cancel or a close that was taken holds, whatever had come of it; so do levels, should a position open."""
+        if row.kind == "protect":
+            change = change_from_row(row)
+            trade = self._book.trades.get(change.target_id)
+            if trade is not None:
+                trade.proposal = changed(trade.proposal, change)
+            return
         trade = self._book.trades.get(json.loads(row.body))
         if trade is None:
             return

@@ -246,6 +246,19 @@ def _lost_what_it_had_not(chance: Random) -> tuple[Step, ...]:
     )
 
 
+def _levels_changed_before_the_fill(chance: Random) -> tuple[Step, ...]:
+    """The levels of a trade are changed while its entry waits, the process dies or does not, and it fills."""
+    change = Protect(trade=NEWEST, stop_bps=chance.choice((50, 120)), target_bps=chance.choice((None, 200)))
+    crash = Crash(after_us=chance.choice(UNDER_WAY_US), messages=chance.randrange(8), downtime_us=0)
+    return (
+        _trade(chance, leverage=chance.choice((1, 2)), entry_bps=20),
+        _later(chance, change),
+        *((crash,) if chance.randrange(2) else ()),
+        _later(chance, _price(-30)),
+        _soon(chance, Protect(trade=NEWEST, stop_bps=chance.choice((None, 100)), target_bps=None)),
+    )
+
+
 SITUATIONS: Final[tuple[Situation, ...]] = (
     _cancel_before_a_crash,
     _close_before_a_crash,
@@ -264,6 +277,7 @@ SITUATIONS: Final[tuple[Situation, ...]] = (
     _held_for_long,
     _paid_with_coins_that_are_held,
     _lost_what_it_had_not,
+    _levels_changed_before_the_fill,
 )
 
 

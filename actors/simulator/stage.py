@@ -283,6 +283,7 @@ class Stage:
         sign = 1 if trade.side is Side.BUY else -1
         self.machine.tell(
             ChangeProtection(
+                request_id=self._name(),
                 target_id=trade.id,
                 stop_loss_quote=_beside(price, None if step.stop_bps is None else -sign * step.stop_bps),
                 take_profit_quote=_beside(price, None if step.target_bps is None else sign * step.target_bps),

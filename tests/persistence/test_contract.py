@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
@@ -26,7 +27,7 @@ from messages.journal import (
 from messages.orders import OrderRole, OrderStatus
 from messages.positions import PositionSide, PositionStatus
 from messages.risk import RiskState, TradingState
-from messages.trades import Side
+from messages.trades import RequestRow, Side
 from persistence.protocol import Journal, JournalUnavailableError
 from tests.persistence.conftest import Shelf
 from tests.persistence.samples import (
@@ -360,6 +361,36 @@ def test_a_commit_that_dies_with_its_engine_is_kept_whole_or_not_at_all(failing_
         await failing_shelf.put_down()
 
     asyncio.run(story())
+
+
+def test_what_was_taken_of_a_trade_that_lives_comes_back_in_its_order(shelf: Shelf) -> None:
+    """Cancels, closes and changed levels; those of others, and what was refused, do not."""
+
+    def about(name: str, kind: str, target: str, verdict: str = "taken") -> RequestRow:
+        as_text = json.dumps(uid(target))
+        body = json.dumps({"target": uid(target), "stop_loss": "63000"}) if kind == "protect" else as_text
+        return attrs.evolve(a_request(name, verdict=verdict, kind=kind), body=body)
+
+    taken = [about("r1", "protect", "t1"), about("r2", "cancel", "t1"), about("r4", "protect", "t1")]
+    kept_with_levels = taken[2]
+
+    async def story(journal: Journal) -> None:
+        await journal.commit(
+            [
+                RecordIntent(order=an_order(), request=a_request()),
+                RecordRequest(request=attrs.evolve(a_request("r0", kind="unreadable"), body='"\\u0000 {"')),
+                *(RecordRequest(request=row) for row in taken[:2]),
+                RecordRequest(request=about("r3", "protect", "t1", verdict="rejected")),
+                RecordPosition(position=a_position(), request=kept_with_levels),
+                RecordRequest(request=about("r5", "protect", "t2")),
+                RecordRequest(request=about("r6", "close", "t2")),
+            ]
+        )
+        await journal.commit([RecordPosition(position=a_position(), request=kept_with_levels)])
+
+    state = on(shelf, story)
+    assert state.taken == tuple(taken)
+    assert state.positions == (a_position(),)
 
 
 def test_only_the_newest_ten_thousand_requests_are_taken_into_memory(shelf: Shelf) -> None:
