@@ -136,9 +136,10 @@ class RecoveredState:
     """All that a start needs of the past: what lives, and what must not be done again."""
 
     orders: tuple[Order, ...] = ()
-    """Every order that is not over, and every order of a position that is not over."""
+    """Every order that is not over or ended a moment before the newest end (a fill of it may be told late), and every
+    order of the positions below."""
     positions: tuple[Position, ...] = ()
-    """Every position that is not over, and the positions of orders that are not over."""
+    """Every position that is not over, and the positions of orders that are not over, or only just."""
     booked: tuple[tuple[TradeId, Decimal], ...] = ()
     """The trades that are booked, with how much of each: those of these orders, and the newest of the account. One that
     several positions share is booked in parts, and a crash may leave some of them out."""
@@ -166,6 +167,12 @@ class RecoveredState:
     realised_by_quote: tuple[tuple[str, Decimal], ...] = ()
     """Net P&L of all positions that are over, by quote currency."""
     initial_balances: tuple[tuple[str, Decimal], ...] = ()
+
+    @property
+    def living(self) -> frozenset[ProposalId]:
+        """The trades of which an order or a position is not over."""
+        orders = (order.intent.proposal_id for order in self.orders if not order.is_over)
+        return frozenset((*orders, *(one.proposal_id for one in self.positions if not one.is_over)))
 
     @property
     def fill_ids(self) -> tuple[TradeId, ...]:

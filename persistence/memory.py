@@ -33,6 +33,7 @@ from messages.risk import RiskState
 from messages.trades import RequestRow
 from persistence.protocol import (
     FILLS_REMEMBERED,
+    LATE_S,
     MARGIN_EXITS_REMEMBERED,
     ORDERS_REMEMBERED,
     REQUESTS_REMEMBERED,
@@ -142,9 +143,10 @@ class MemoryJournal:
 
     async def load(self) -> RecoveredState:
         """Return what a start needs of the past."""
-        live = {order.intent.position_id for order in self.orders.values() if not order.is_over}
-        positions = [position for position in self.positions.values() if not position.is_over or position.id in live]
-        orders = self._orders_of({position.id for position in positions})
+        wanted = {order.id: order for order in self._live_or_just_over()}
+        of_those = {order.intent.position_id for order in wanted.values()}
+        positions = [one for one in self.positions.values() if not one.is_over or one.id in of_those]
+        orders = self._orders_of({position.id for position in positions}, wanted)
         return RecoveredState(
             orders=orders,
             positions=tuple(sorted(positions, key=lambda position: (position.opened_at_us, position.id))),
@@ -178,10 +180,16 @@ class MemoryJournal:
         """Return which of these requests were handed in before, however long ago."""
         return frozenset(id_ for id_ in ids if id_ in self.requests)
 
-    def _orders_of(self, position_ids: set[PositionId]) -> tuple[Order, ...]:
-        wanted = [
-            order for order in self.orders.values() if not order.is_over or order.intent.position_id in position_ids
-        ]
+    def _live_or_just_over(self) -> Iterable[Order]:
+        ends_us = [order.ended_at_us for order in self.orders.values() if order.ended_at_us is not None]
+        since_us = max(ends_us, default=0) - LATE_S * 1_000_000
+        for order in self.orders.values():
+            if not order.is_over or (order.ended_at_us is not None and order.ended_at_us >= since_us):
+                yield order
+
+    def _orders_of(self, position_ids: set[PositionId], more: Mapping[OrderId, Order]) -> tuple[Order, ...]:
+        of_positions = {order.id: order for order in self.orders.values() if order.intent.position_id in position_ids}
+        wanted = {**more, **of_positions}.values()
         return tuple(sorted(wanted, key=lambda order: (order.intent.created_at_us, order.id)))
 
     def _booked(self, order_ids: set[OrderId]) -> tuple[tuple[TradeId, Decimal], ...]:

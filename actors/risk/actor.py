@@ -191,7 +191,10 @@ class RiskActor(RecoveringActor):
         self._equity_usd = self._equity_start_usd + state.risk.realised_usd
         over = (position for position in state.positions if position.is_over)
         self._own_funds.begin(state.initial_balances, state.realised_by_quote, over)
+        living = state.living
         for row in state.approved:
+            if row.id not in living:
+                continue
             proposal, exposure_usd = from_row(row), reserved_usd(row)
             if row.kind == ADOPTED:  # Nobody has reviewed it, so nobody has reserved anything for it.
                 exposure_usd = proposal.size_usd * proposal.leverage * self._rate(proposal.symbol)

@@ -259,6 +259,46 @@ def _levels_changed_before_the_fill(chance: Random) -> tuple[Step, ...]:
     )
 
 
+def _over_before_its_fills_are_told(chance: Random) -> tuple[Step, ...]:
+    """A part of an entry has filled, and its end is told before that; in between nobody believes that it holds any."""
+    entry_bps = chance.choice((None, 5))
+    crash = Crash(after_us=chance.choice(UNDER_WAY_US), messages=chance.randrange(12), downtime_us=0)
+    return (
+        Strike(fault="late executions", amount=1 + chance.randrange(3)),
+        Strike(fault="partial fills", amount=1 + chance.randrange(3)),
+        _trade(chance, leverage=chance.choice((1, 2)), entry_bps=entry_bps),
+        *((_price(-6, after_us=SECOND_US), _soon(chance, Cancel(trade=NEWEST))) if entry_bps else ()),
+        *((crash,) if chance.randrange(3) == 0 else (_later(chance, _trade(chance)),)),
+    )
+
+
+def _expired_before_its_fills_are_told(chance: Random) -> tuple[Step, ...]:
+    """The same, when the entry rests until its time is over and the records lag behind all of it."""
+    return (
+        Strike(fault="lagging records", amount=4),
+        Strike(fault="late executions", amount=2),
+        Strike(fault="partial fills", amount=1 + chance.randrange(3)),
+        _trade(chance, entry_bps=5),
+        _later(chance, _price(-6)),
+        *(_price(10, after_us=after_us) for after_us in (0, 8 * SECOND_US, 25 * SECOND_US)),
+    )
+
+
+def _stop_made_smaller_than_it_has_filled(chance: Random) -> tuple[Step, ...]:
+    """A part of a stop has filled unheard, the rest is closed by hand, and the stop is cut to what it has sold."""
+    share = 1 + chance.randrange(3)
+    return (
+        Strike(fault="partial fills", amount=4),
+        Strike(fault="partial fills", amount=share),
+        Strike(fault="lagging records", amount=4),
+        _trade(chance, leverage=2, stop_bps=60),
+        Strike(fault="late executions", amount=1, after_us=3 * SECOND_US),
+        _price(-65),
+        Strike(fault="closed by hand", after_us=chance.choice((0, MILLISECOND_US, 50 * MILLISECOND_US))),
+        Protect(trade=NEWEST, stop_bps=120, target_bps=None),
+    )
+
+
 SITUATIONS: Final[tuple[Situation, ...]] = (
     _cancel_before_a_crash,
     _close_before_a_crash,
@@ -278,6 +318,9 @@ SITUATIONS: Final[tuple[Situation, ...]] = (
     _paid_with_coins_that_are_held,
     _lost_what_it_had_not,
     _levels_changed_before_the_fill,
+    _over_before_its_fills_are_told,
+    _expired_before_its_fills_are_told,
+    _stop_made_smaller_than_it_has_filled,
 )
 
 

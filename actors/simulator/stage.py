@@ -15,6 +15,8 @@ import attrs
 
 from actors.exchange.mock.actor import MockExchangeActor
 from actors.exchange.mock.faults import Faults
+from actors.order.actor import OrderActor
+from actors.order.lifecycle import Happening
 from actors.runtime.clock import SteppedClock
 from actors.runtime.dispatchers import run_at_once
 from actors.runtime.ids import seeded_ids
@@ -45,6 +47,7 @@ from actors.simulator.watch import Watch
 from actors.system import World
 from messages.base import ProposalId, Symbol
 from messages.market import Tick
+from messages.orders import OrderStatus
 from messages.risk import SetTradingState
 from messages.trades import (
     CancelTrade,
@@ -94,6 +97,8 @@ class Stage:
         self.watch = Watch(plan.settings, self.kept, self.clock)
         self.struck: Counter[str] = Counter()
         """How often each step, fault and kind of crash came to pass."""
+        self._happened: Counter[tuple[OrderStatus, Happening]] = Counter()
+        """To the orders of engines that are gone."""
         self.trades: list[TradeProposal] = []
         self.asleep_us = 0
         """For how long in all the machine has slept."""
@@ -120,6 +125,12 @@ class Stage:
     def books_of_exchange(self) -> MockExchangeActor:
         """The exchange of the machine that runs now."""
         return self.machine.actors["exchange"]  # type: ignore[return-value]
+
+    @property
+    def happened(self) -> Counter[tuple[OrderStatus, Happening]]:
+        """How often each thing has happened to orders of each status, whichever engine had them."""
+        orders = self.machine.actors.get("order")
+        return self._happened + orders.happened if isinstance(orders, OrderActor) else self._happened
 
     # Time -----------------------------------------------------------------------------------------
 
@@ -325,6 +336,7 @@ class Stage:
         self.struck["drained" if machine.exit_code == 0 else "no start without a database"] += 1
         if self.outage.is_away and self.struck["no start without a database"] % STARTS_MAX == 0:
             self.outage.is_away = False
+        self._happened = self.happened
         self.scheduler.crash(self._survives)
         self._dies_at = NEVER
         self._start()
@@ -334,6 +346,7 @@ class Stage:
         if crash is None:
             raise RuntimeError("nobody has asked for a crash")
         self.struck["crash while it starts" if not self.machine.is_ready else "crash"] += 1
+        self._happened = self.happened
         self.scheduler.crash(self._survives)
         self._dies_at = NEVER
         self._be_away(crash)

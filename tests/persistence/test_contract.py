@@ -31,6 +31,7 @@ from messages.trades import RequestRow, Side
 from persistence.protocol import Journal, JournalUnavailableError
 from tests.persistence.conftest import Shelf
 from tests.persistence.samples import (
+    SECOND,
     T0,
     a_fill,
     a_filled,
@@ -111,7 +112,7 @@ def test_what_is_over_is_left_behind_and_its_profit_is_kept(shelf: Shelf) -> Non
             [
                 RecordFill(
                     fill=a_fill(),
-                    order=an_order(status=OrderStatus.FILLED),
+                    order=attrs.evolve(an_order(status=OrderStatus.FILLED), ended_at_us=T0 - 300 * SECOND),
                     position=a_position(status=PositionStatus.CLOSED),
                 ),
                 RecordFill(
@@ -135,7 +136,7 @@ def test_what_is_over_is_left_behind_and_its_profit_is_kept(shelf: Shelf) -> Non
 def test_orders_of_a_living_position_come_back_though_they_are_over(shelf: Shelf) -> None:
     entry = an_order("entry", OrderStatus.FILLED)
     stop = an_order("stop", OrderStatus.OPEN, role=OrderRole.STOP)
-    other = an_order("other", OrderStatus.FILLED, trade="t2")
+    other = attrs.evolve(an_order("other", OrderStatus.FILLED, trade="t2"), ended_at_us=T0 - 300 * SECOND)
     waiting = an_order("waiting", OrderStatus.PENDING, trade="t3")
 
     async def story(journal: Journal) -> None:

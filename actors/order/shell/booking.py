@@ -15,7 +15,6 @@ import attrs
 from actors.order import outbox
 from actors.order.book import Phase, Taking, Tracked, Trade
 from actors.order.intents import foreign_exit
-from actors.order.lifecycle import apply_fill
 from actors.order.shell.guarding import Guarding
 from messages.base import NO_TRADE, OrderId, Symbol, TradeId
 from messages.journal import RecordAlert
@@ -49,7 +48,7 @@ class Booking(Guarding):
         if tracked.counted_base >= rest.volume_base:
             tracked.counted_base -= rest.volume_base
         else:
-            tracked.order = apply_fill(tracked.order, rest, tracked.asked_base)
+            tracked.order = self._filled(tracked.order, rest, tracked.asked_base)
         self._leave_settling(tracked)
         if tracked.is_live and tracked.phase in (Phase.SENT, Phase.WAITING, Phase.RECORDING):
             tracked.phase = Phase.RESTING
