@@ -89,7 +89,16 @@ UNREACHED_REASONS: Final[Mapping[CloseReason, str]] = {
     CloseReason.BREAKER: "no breaker closes positions yet",
 }
 UNREACHED_STATUSES: Final[Mapping[Statuses, str]] = {}
-UNREACHED_ROWS: Final[Mapping[Row, str]] = {}
+WHOLE = "an order counts as filled when nothing of it is left, by an amend under way neither"
+REFUSED = "a refused order does not trade, and absence is believed when no record can lag behind any more"
+UNREACHED_ROWS: Final[Mapping[Row, str]] = {
+    (OrderStatus.FILLED, Happening.FILLED_IN_PART): WHOLE,
+    (OrderStatus.FILLED, Happening.FILLED_WHOLLY): WHOLE,
+    (OrderStatus.CANCELLED, Happening.FILLED_WHOLLY): "one in thousands: cut to just what it had filled unheard",
+    (OrderStatus.EXPIRED, Happening.FILLED_WHOLLY): "what fills wholly does not expire; no entry is made smaller",
+    (OrderStatus.ERROR, Happening.FILLED_IN_PART): REFUSED,
+    (OrderStatus.ERROR, Happening.FILLED_WHOLLY): REFUSED,
+}
 UNREACHED_CODES: Final[Mapping[str, str]] = {
     "TOO_MANY_WAITING": "10,000 proposals would have to wait at once",
 }

@@ -268,7 +268,8 @@ def _over_before_its_fills_are_told(chance: Random) -> tuple[Step, ...]:
         Strike(fault="partial fills", amount=1 + chance.randrange(3)),
         _trade(chance, leverage=chance.choice((1, 2)), entry_bps=entry_bps),
         *((_price(-6, after_us=SECOND_US), _soon(chance, Cancel(trade=NEWEST))) if entry_bps else ()),
-        *((crash,) if chance.randrange(3) == 0 else (_later(chance, _trade(chance)),)),
+        chance.choice((crash, _later(chance, _trade(chance)), Strike(fault="sold by hand", after_us=SECOND_US))),
+        _price(0),
     )
 
 

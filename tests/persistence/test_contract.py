@@ -124,8 +124,9 @@ def test_what_is_over_is_left_behind_and_its_profit_is_kept(shelf: Shelf) -> Non
         )
 
     state = on(shelf, story)
-    assert state.orders == ()
-    assert state.positions == ()
+    assert [order.id for order in state.orders] == [uid("o2")], "what has ended last may still be told of"
+    assert state.positions == (short,)
+    assert state.living == frozenset()
     assert state.fill_ids == ("f1", "f2"), "told once more, they are no news"
     assert set(state.order_ids) == {uid("o1"), uid("o2")}, "and their orders are not forgotten"
     gain = Decimal(2700) - Decimal("2568.0220")
@@ -148,6 +149,26 @@ def test_orders_of_a_living_position_come_back_though_they_are_over(shelf: Shelf
     assert set(state.orders) == {entry, stop, waiting}
     assert [order.id for order in state.orders] == sorted(order.id for order in state.orders)  # Created together.
     assert [request.id for request in state.approved] == [uid("t3")]
+
+
+def test_orders_that_ended_a_moment_before_the_newest_end_come_back(shelf: Shelf) -> None:
+    """With what they were for: a fill of theirs may be told late."""
+    ends = {"newest": 0, "just": -300 * SECOND, "earlier": -300 * SECOND - 1}
+    orders = {
+        name: attrs.evolve(an_order(name, OrderStatus.CANCELLED, trade=name), ended_at_us=T0 + ended_us)
+        for name, ended_us in ends.items()
+    }
+
+    async def story(journal: Journal) -> None:
+        for name, order in orders.items():
+            await journal.commit([RecordIntent(order=order, request=a_request(name))])
+            await journal.commit([RecordPosition(position=a_position(name, PositionStatus.CLOSED))])
+
+    state = on(shelf, story)
+    assert set(state.orders) == {orders["newest"], orders["just"]}
+    assert {position.proposal_id for position in state.positions} == {uid("newest"), uid("just")}
+    assert {request.id for request in state.approved} == {uid("newest"), uid("just")}
+    assert state.living == frozenset()
 
 
 def test_only_approved_requests_of_living_orders_come_back(shelf: Shelf) -> None:
@@ -294,7 +315,6 @@ def test_exits_on_margin_since_the_oldest_order_that_matters_come_back(shelf: Sh
         await leaves(journal, "with own funds", 3, leverage=1)
         await leaves(journal, "later", 5)
         await leaves(journal, "sooner", 4, part="#0.01")
-        assert (await journal.load()).margin_exits == ()  # Nothing lives that they could have closed.
         await journal.commit([RecordFill(fill=a_fill("entry"), order=an_order(), position=a_position())])
 
     assert on(shelf, story).margin_exits == tuple(
