@@ -262,14 +262,15 @@ def _levels_changed_before_the_fill(chance: Random) -> tuple[Step, ...]:
 def _over_before_its_fills_are_told(chance: Random) -> tuple[Step, ...]:
     """A part of an entry has filled, and its end is told before that; in between nobody believes that it holds any."""
     entry_bps = chance.choice((None, 5))
+    by_hand = Strike(fault="sold by hand", after_us=500 * MILLISECOND_US)
     crash = Crash(after_us=chance.choice(UNDER_WAY_US), messages=chance.randrange(12), downtime_us=0)
     return (
         Strike(fault="late executions", amount=1 + chance.randrange(3)),
         Strike(fault="partial fills", amount=1 + chance.randrange(3)),
-        _trade(chance, leverage=chance.choice((1, 2)), entry_bps=entry_bps),
+        _trade(chance, leverage=chance.choice((1, 1, 2)), entry_bps=entry_bps),
         *((_price(-6, after_us=SECOND_US), _soon(chance, Cancel(trade=NEWEST))) if entry_bps else ()),
-        chance.choice((crash, _later(chance, _trade(chance)), Strike(fault="sold by hand", after_us=SECOND_US))),
-        _price(0),
+        chance.choice((crash, _later(chance, _trade(chance)), by_hand, by_hand)),
+        *(_price(0, after_us=after_us) for after_us in (MILLISECOND_US, 3 * SECOND_US)),
     )
 
 
