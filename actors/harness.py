@@ -199,7 +199,11 @@ class Harness:
         """Change the levels of a trade's position."""
         self.tell(
             ChangeProtection(
-                target_id=trade, stop_loss_quote=_decimal(stop), take_profit_quote=_decimal(target), trailing=trailing
+                request_id=ProposalId(self._names()),
+                target_id=trade,
+                stop_loss_quote=_decimal(stop),
+                take_profit_quote=_decimal(target),
+                trailing=trailing,
             ),
             trade,
         )

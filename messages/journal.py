@@ -12,32 +12,15 @@ from messages.bus import PublicEvent
 from messages.orders import Fill, Order
 from messages.positions import Position, PositionMark
 from messages.risk import RiskState
-from messages.trades import Side
+from messages.trades import RequestRow, Side
 
 ADOPTED = "adopted"
 """The kind of a request that nobody handed in: a trade made of orders of ours that the journal had forgotten."""
 
 
 @attrs.frozen(kw_only=True)
-class RequestRow:
-    """One request of a strategy, as it is kept: a proposal, a cancel or a close, with what became of it."""
-
-    id: ProposalId
-    kind: str
-    """trade, cancel, close, unreadable or adopted."""
-    at_us: int
-    symbol: str
-    body: str
-    """The request as JSON, money as strings."""
-    verdict: str
-    """approved, rejected or taken."""
-    codes: tuple[str, ...] = ()
-    reasons: tuple[str, ...] = ()
-
-
-@attrs.frozen(kw_only=True)
 class RecordRequest(Command):
-    """Keep a request that leads to no order of its own: rejected, unreadable, a cancel, a close."""
+    """Keep a request that leads to no order of its own: rejected, unreadable, a cancel, a close, levels."""
 
     request: RequestRow
     events: tuple[PublicEvent, ...] = ()
@@ -81,9 +64,10 @@ class RecordFill(Command):
 
 @attrs.frozen(kw_only=True)
 class RecordPosition(Command):
-    """Keep a position's new state: levels moved, closing begun."""
+    """Keep a position's new state: levels moved, closing begun; with the request that has moved them, if one has."""
 
     position: Position
+    request: RequestRow | None = None
     events: tuple[PublicEvent, ...] = ()
 
 
@@ -152,9 +136,10 @@ class RecoveredState:
     """All that a start needs of the past: what lives, and what must not be done again."""
 
     orders: tuple[Order, ...] = ()
-    """Every order that is not over, and every order of a position that is not over."""
+    """Every order that is not over or ended a moment before the newest end (a fill of it may be told late), and every
+    order of the positions below."""
     positions: tuple[Position, ...] = ()
-    """Every position that is not over, and the positions of orders that are not over."""
+    """Every position that is not over, and the positions of orders that are not over, or only just."""
     booked: tuple[tuple[TradeId, Decimal], ...] = ()
     """The trades that are booked, with how much of each: those of these orders, and the newest of the account. One that
     several positions share is booked in parts, and a crash may leave some of them out."""
@@ -177,11 +162,17 @@ class RecoveredState:
     approved: tuple[RequestRow, ...] = ()
     """The approved requests behind the orders above: their levels and sizes."""
     taken: tuple[RequestRow, ...] = ()
-    """The cancels and closes of those trades that were taken."""
+    """The cancels, closes and changed levels of those trades that were taken, in their order."""
     risk: RiskState = attrs.field(factory=RiskState)
     realised_by_quote: tuple[tuple[str, Decimal], ...] = ()
     """Net P&L of all positions that are over, by quote currency."""
     initial_balances: tuple[tuple[str, Decimal], ...] = ()
+
+    @property
+    def living(self) -> frozenset[ProposalId]:
+        """The trades of which an order or a position is not over."""
+        orders = (order.intent.proposal_id for order in self.orders if not order.is_over)
+        return frozenset((*orders, *(one.proposal_id for one in self.positions if not one.is_over)))
 
     @property
     def fill_ids(self) -> tuple[TradeId, ...]:

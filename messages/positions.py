@@ -10,6 +10,7 @@ import attrs
 
 from messages.base import Command, Event, OrderId, PositionId, ProposalId, Query, Symbol
 from messages.orders import Fill, Order
+from messages.trades import RequestRow
 
 
 class PositionSide(Enum):
@@ -154,12 +155,16 @@ class ConfirmProtection(Command):
 
 @attrs.frozen(kw_only=True)
 class MoveStop(Command):
-    """Change the levels of a position; the resting order follows. None leaves a level as it is."""
+    """Change the levels of a position; the resting order follows. None leaves a level as it is.
+
+    `request` is what a strategy has asked for: it is kept together with the levels, or as refused.
+    """
 
     position_id: PositionId
     stop_loss_quote: Decimal | None
     take_profit_quote: Decimal | None
     trailing: bool | None
+    request: RequestRow | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -148,7 +148,9 @@ OrderOutbox = (
 )
 
 PositionInbox = PriceMoved | ApplyFill | BeginClosing | ConfirmProtection | MoveStop | GetBook | JournalLoaded
-PositionOutbox = PositionChanged | LevelReached | ClosePosition | RecordFill | RecordPosition | BookReported
+PositionOutbox = (
+    PositionChanged | LevelReached | ClosePosition | RecordFill | RecordPosition | RecordRequest | BookReported
+)
 
 RiskInbox = ReviewTrade | TradeEnded | PositionChanged | BookReported | SetTradingState | JournalLoaded
 RiskOutbox = TradeApproved | TradeRejected | RecordRiskState | TradingStateChanged

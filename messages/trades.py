@@ -100,12 +100,33 @@ class CloseTrade(Command):
 
 @attrs.frozen(kw_only=True)
 class ChangeProtection(Command):
-    """Change stop, target or trailing of an open position; None leaves a level as it is."""
+    """Change stop, target or trailing of a trade; None leaves a level as it is.
 
+    Of an open position at once; while its entry waits, the position will open with them.
+    """
+
+    request_id: ProposalId
     target_id: ProposalId
     stop_loss_quote: Decimal | None = None
     take_profit_quote: Decimal | None = None
     trailing: bool | None = None
+
+
+@attrs.frozen(kw_only=True)
+class RequestRow:
+    """One request of a strategy as it is kept, with what became of it: a proposal, cancel, close, or changed levels."""
+
+    id: ProposalId
+    kind: str
+    """trade, cancel, close, protect, unreadable or adopted."""
+    at_us: int
+    symbol: str
+    body: str
+    """The request as JSON, money as strings."""
+    verdict: str
+    """approved, rejected or taken."""
+    codes: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

@@ -28,6 +28,7 @@ from messages.journal import (
     Snapshot,
 )
 from messages.orders import Order
+from messages.trades import RequestRow
 from persistence.rows import (
     EVENT_COLUMNS,
     FILL_COLUMNS,
@@ -184,13 +185,13 @@ class _Rows:
             case RecordOrder():
                 self._add_order(unit.order)
             case RecordIntent():
-                if unit.request is not None:
-                    self.requests.append(request_row(self.account, unit.request))
+                self._add_request(unit.request)
                 self._add_order(unit.order)
             case RecordPosition():
+                self._add_request(unit.request)
                 self.positions[unit.position.id] = position_row(self.account, unit.position)
             case RecordRequest():
-                self.requests.append(request_row(self.account, unit.request))
+                self._add_request(unit.request)
             case RecordRiskState():
                 self.risk = [risk_row(self.account, unit.state)]
             case RecordSnapshots():
@@ -201,6 +202,10 @@ class _Rows:
             case _:
                 assert_never(unit)
         self.events.extend(unit.events)
+
+    def _add_request(self, request: RequestRow | None) -> None:
+        if request is not None:
+            self.requests.append(request_row(self.account, request))
 
     def _add_order(self, order: Order) -> None:
         self.orders[order.intent.id] = order

@@ -6,6 +6,7 @@ what was committed, as the database would.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Context, Decimal
 from typing import assert_never, get_args
@@ -24,14 +25,15 @@ from messages.journal import (
     RecordSnapshots,
     RecordUnit,
     RecoveredState,
-    RequestRow,
     Snapshot,
 )
 from messages.orders import Fill, Order, OrderRole
 from messages.positions import Position, PositionSide
 from messages.risk import RiskState
+from messages.trades import RequestRow
 from persistence.protocol import (
     FILLS_REMEMBERED,
+    LATE_S,
     MARGIN_EXITS_REMEMBERED,
     ORDERS_REMEMBERED,
     REQUESTS_REMEMBERED,
@@ -86,10 +88,10 @@ class MemoryJournal:
             case RecordOrder():
                 self._keep_order(unit.order)
             case RecordIntent():
-                if unit.request is not None:
-                    self._keep_request(unit.request)
+                self._keep_request(unit.request)
                 self._keep_order(unit.order)
             case RecordPosition():
+                self._keep_request(unit.request)
                 self.positions[unit.position.id] = unit.position
                 self.rows_written += 1
             case RecordRequest():
@@ -111,7 +113,9 @@ class MemoryJournal:
         self.orders[order_id] = order
         self.rows_written += 2
 
-    def _keep_request(self, request: RequestRow) -> None:
+    def _keep_request(self, request: RequestRow | None) -> None:
+        if request is None:
+            return
         self.requests.setdefault(request.id, request)
         self.rows_written += 1
 
@@ -139,9 +143,10 @@ class MemoryJournal:
 
     async def load(self) -> RecoveredState:
         """Return what a start needs of the past."""
-        live = {order.intent.position_id for order in self.orders.values() if not order.is_over}
-        positions = [position for position in self.positions.values() if not position.is_over or position.id in live]
-        orders = self._orders_of({position.id for position in positions})
+        wanted = {order.id: order for order in self._live_or_just_over()}
+        of_those = {order.intent.position_id for order in wanted.values()}
+        positions = [one for one in self.positions.values() if not one.is_over or one.id in of_those]
+        orders = self._orders_of({position.id for position in positions}, wanted)
         return RecoveredState(
             orders=orders,
             positions=tuple(sorted(positions, key=lambda position: (position.opened_at_us, position.id))),
@@ -175,10 +180,16 @@ class MemoryJournal:
         """Return which of these requests were handed in before, however long ago."""
         return frozenset(id_ for id_ in ids if id_ in self.requests)
 
-    def _orders_of(self, position_ids: set[PositionId]) -> tuple[Order, ...]:
-        wanted = [
-            order for order in self.orders.values() if not order.is_over or order.intent.position_id in position_ids
-        ]
+    def _live_or_just_over(self) -> Iterable[Order]:
+        ends_us = [order.ended_at_us for order in self.orders.values() if order.ended_at_us is not None]
+        since_us = max(ends_us, default=0) - LATE_S * 1_000_000
+        for order in self.orders.values():
+            if not order.is_over or (order.ended_at_us is not None and order.ended_at_us >= since_us):
+                yield order
+
+    def _orders_of(self, position_ids: set[PositionId], more: Mapping[OrderId, Order]) -> tuple[Order, ...]:
+        of_positions = {order.id: order for order in self.orders.values() if order.intent.position_id in position_ids}
+        wanted = {**more, **of_positions}.values()
         return tuple(sorted(wanted, key=lambda order: (order.intent.created_at_us, order.id)))
 
     def _booked(self, order_ids: set[OrderId]) -> tuple[tuple[TradeId, Decimal], ...]:
@@ -239,7 +250,7 @@ class MemoryJournal:
         return tuple(
             request
             for request in self.requests.values()
-            if request.verdict == "taken" and request.kind in ("cancel", "close") and request.body in targets
+            if request.verdict == "taken" and target_of(request) in targets
         )
 
     def realised_by_quote(self) -> tuple[tuple[str, Decimal], ...]:
@@ -250,6 +261,13 @@ class MemoryJournal:
                 quote = position.symbol.partition("/")[2]
                 sums[quote] = EXACT.add(sums.get(quote, Decimal(0)), net_pnl(position))
         return tuple(sorted(sums.items()))
+
+
+def target_of(request: RequestRow) -> str | None:
+    """Return which trade a request is about, as a JSON string; None if it is about none."""
+    if request.kind == "protect":
+        return target_as_json(json.loads(request.body)["target"])
+    return request.body if request.kind in ("cancel", "close") else None
 
 
 def net_pnl(position: Position) -> Decimal:

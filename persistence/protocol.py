@@ -17,6 +17,9 @@ FILLS_REMEMBERED = 5_000
 ORDERS_REMEMBERED = 10_000
 """The newest fills and orders: what the exchange tells of them once more is no news."""
 MARGIN_EXITS_REMEMBERED = 1_000
+LATE_S = 300
+"""Orders that ended so shortly before the newest end are taken up like those that live: a fill of theirs may be told
+late. That is several times as long as the records of the exchange lag behind."""
 
 
 class JournalUnavailableError(Exception):

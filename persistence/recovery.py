@@ -8,13 +8,14 @@ from decimal import Decimal
 from asyncpg import Connection
 
 from messages.base import OrderId, ProposalId, Symbol, TradeId
-from messages.journal import MarginExit, RecoveredState, RequestRow
+from messages.journal import MarginExit, RecoveredState
 from messages.orders import Order
 from messages.positions import Position
 from messages.risk import RiskState
-from messages.trades import Side
+from messages.trades import RequestRow, Side
 from persistence.protocol import (
     FILLS_REMEMBERED,
+    LATE_S,
     MARGIN_EXITS_REMEMBERED,
     ORDERS_REMEMBERED,
     REQUESTS_REMEMBERED,
@@ -29,19 +30,20 @@ from persistence.rows import (
     target_as_json,
 )
 
+LATE_SINCE = "SELECT max(ended_at) - make_interval(secs => $2) FROM orders WHERE account = $1"
 POSITIONS = """
 SELECT * FROM (
     SELECT * FROM positions WHERE account = $1 AND NOT is_over
     UNION ALL
     SELECT * FROM positions WHERE account = $1 AND is_over
-        AND id IN (SELECT position_id FROM orders WHERE account = $1 AND NOT is_over)
+        AND id IN (SELECT position_id FROM orders WHERE account = $1 AND (NOT is_over OR ended_at >= $2))
 ) AS wanted ORDER BY opened_at, id
 """
 ORDERS = """
 SELECT * FROM (
     SELECT * FROM orders WHERE account = $1 AND NOT is_over
     UNION ALL
-    SELECT * FROM orders WHERE account = $1 AND is_over AND position_id = ANY($2::uuid[])
+    SELECT * FROM orders WHERE account = $1 AND is_over AND (position_id = ANY($2::uuid[]) OR ended_at >= $3)
 ) AS wanted ORDER BY created_at, id
 """
 BOOKED = """
@@ -87,7 +89,11 @@ WHERE account = $1 AND verdict = 'approved' AND id = ANY($2::uuid[]) ORDER BY nu
 """
 TAKEN = """
 SELECT * FROM trade_requests
-WHERE account = $1 AND verdict = 'taken' AND kind IN ('cancel', 'close') AND body::text = ANY($2::text[])
+WHERE account = $1 AND verdict = 'taken' AND CASE kind
+    WHEN 'protect' THEN (body -> 'target')::text = ANY($2::text[])
+    WHEN 'cancel' THEN body::text = ANY($2::text[])
+    WHEN 'close' THEN body::text = ANY($2::text[])
+    ELSE false END
 ORDER BY number
 """
 RISK = "SELECT * FROM risk_state WHERE account = $1"
@@ -101,8 +107,9 @@ ACCOUNT = "SELECT initial_balances, opened_at FROM accounts WHERE account = $1"
 async def recover(connection: Connection, account: str) -> RecoveredState:
     """Return the account's past, all of it as of one instant."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        positions = await _positions(connection, account)
-        orders = await _orders(connection, account, positions)
+        late_since_us = await connection.fetchval(LATE_SINCE, account, LATE_S)
+        positions = await _positions(connection, account, late_since_us)
+        orders = await _orders(connection, account, positions, late_since_us)
         begun = await connection.fetchrow(ACCOUNT, account)
         return RecoveredState(
             orders=orders,
@@ -122,12 +129,15 @@ async def recover(connection: Connection, account: str) -> RecoveredState:
         )
 
 
-async def _positions(connection: Connection, account: str) -> tuple[Position, ...]:
-    return tuple(position_from_row(row) for row in await connection.fetch(POSITIONS, account))
+async def _positions(connection: Connection, account: str, late_since_us: int | None) -> tuple[Position, ...]:
+    rows = await connection.fetch(POSITIONS, account, late_since_us)
+    return tuple(position_from_row(row) for row in rows)
 
 
-async def _orders(connection: Connection, account: str, positions: Sequence[Position]) -> tuple[Order, ...]:
-    rows = await connection.fetch(ORDERS, account, [position.id for position in positions])
+async def _orders(
+    connection: Connection, account: str, positions: Sequence[Position], late_since_us: int | None
+) -> tuple[Order, ...]:
+    rows = await connection.fetch(ORDERS, account, [position.id for position in positions], late_since_us)
     return tuple(order_from_row(row) for row in rows)
 
 

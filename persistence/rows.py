@@ -16,11 +16,11 @@ from asyncpg import Record
 
 from messages.base import Currency, ExternalOrderId, OrderId, PositionId, ProposalId, Symbol
 from messages.bus import NumberedEvent
-from messages.journal import RequestRow, Snapshot
+from messages.journal import Snapshot
 from messages.orders import Fill, Order, OrderIntent, OrderRole, OrderStatus, TimeInForce
 from messages.positions import CloseReason, Position, PositionSide, PositionStatus
 from messages.risk import RiskState, TradingState
-from messages.trades import OrderType, Side
+from messages.trades import OrderType, RequestRow, Side
 
 Row = tuple[object, ...]
 

@@ -7,13 +7,14 @@ book.py, what a trade needs in protection.py, the life of an order in lifecycle.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import assert_never
 
 import attrs
 
 from actors.order.book import Phase, Taking, Tracked, Trade
-from actors.order.proposals import from_row
+from actors.order.proposals import change_from_row, changed, from_row
 from actors.order.protection import PROTECTIVE
 from actors.order.shell.requests import Requests
 from actors.order.timers import (
@@ -32,7 +33,7 @@ from actors.order.timers import (
 )
 from actors.runtime.clock import MICROSECONDS
 from actors.runtime.typed_actor import kinds
-from messages.base import PositionId
+from messages.base import PositionId, ProposalId
 from messages.exchange import AccountReported
 from messages.journal import (
     ADOPTED,
@@ -41,7 +42,6 @@ from messages.journal import (
     JournalResumed,
     JournalStalled,
     RecoveredState,
-    RequestRow,
 )
 from messages.lifecycle import EngineReady, StopOpening
 from messages.market import PriceReported
@@ -75,6 +75,7 @@ from messages.trades import (
     CloseTrade,
     ExecuteTrade,
     RejectRequest,
+    RequestRow,
     TradeApproved,
     TradeRejected,
 )
@@ -216,12 +217,12 @@ class OrderActor(Requests):
         )
         self._poll_since_us = self._since_us(state)
         self._owes_poll = self._poll_since_us is not None
-        self._recover_trades(state)
+        trades = self._recover_trades(state)
         unbooked = dict(state.unbooked)
         for order in sorted(state.orders, key=lambda order: order.intent.created_at_us):
-            self._recover_order(order, unbooked.get(order.id, ZERO))
+            self._recover_order(order, unbooked.get(order.id, ZERO), trades.get(order.intent.proposal_id))
         for row in state.taken:
-            self._recover_wish(row)
+            self._recover_wish(row, trades)
         self._begin_survey(state)
 
     def _since_us(self, state: RecoveredState) -> int | None:
@@ -233,10 +234,14 @@ class OrderActor(Requests):
         if state.last_fill_at_us is None:
             return state.opened_at_us
         self._known_until_us = state.last_fill_at_us
-        oldest_us = min((order.intent.created_at_us for order in state.orders), default=state.last_fill_at_us)
+        lives = (order for order in state.orders if order.intent.proposal_id in state.living)
+        oldest_us = min((order.intent.created_at_us for order in lives), default=state.last_fill_at_us)
         return min(oldest_us, state.last_fill_at_us - self._settings.settle_lag_s * MICROSECONDS)
 
-    def _recover_trades(self, state: RecoveredState) -> None:
+    def _recover_trades(self, state: RecoveredState) -> Mapping[ProposalId, Trade]:
+        """Take up the trades that live; those that are over come back to life if a fill of theirs is told late."""
+        trades: dict[ProposalId, Trade] = {}
+        living = state.living
         position_ids = {order.intent.proposal_id: order.intent.position_id for order in state.orders}
         positions = {position.id: position for position in state.positions}
         for row in state.approved:
@@ -254,21 +259,32 @@ class OrderActor(Requests):
             if position is not None:
                 trade.closing = None if position.is_over else position.close_reason
                 trade.entered_base, trade.exited_base = position.entry_base, position.exit_base
-            self._book.open_trade(trade)
+            trades[trade.id] = trade
+            if trade.id in living:
+                self._book.open_trade(trade)
+            else:
+                trade.is_released = True
+        return trades
 
-    def _recover_wish(self, row: RequestRow) -> None:
-        """A cancel or a close that was taken holds, whatever had come of it."""
-        trade = self._book.trades.get(json.loads(row.body))
+    def _recover_wish(self, row: RequestRow, trades: Mapping[ProposalId, Trade]) -> None:
+        """A cancel or a close that was taken holds, whatever had come of it; so do levels, should a position open."""
+        if row.kind == "protect":
+            change = change_from_row(row)
+            trade = trades.get(change.target_id)
+            if trade is not None:
+                trade.proposal = changed(trade.proposal, change)
+            return
+        trade = trades.get(json.loads(row.body))
         if trade is None:
             return
+        trade.is_withdrawn = True
         self._withdraw_entry(trade.id)
         if row.kind == "close":
             trade.close_when_held = CloseReason.MANUAL
             self._close(trade, CloseReason.MANUAL)
 
-    def _recover_order(self, order: Order, counted_base: Decimal) -> None:
+    def _recover_order(self, order: Order, counted_base: Decimal, trade: Trade | None) -> None:
         """What was open rests, as far as we know; what was pending may or may not have left."""
-        trade = self._book.trades.get(order.intent.proposal_id)
         if trade is None:
             return
         deadline_us = self.now_us + self._settings.deadline_s * MICROSECONDS

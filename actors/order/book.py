@@ -204,15 +204,25 @@ class OrderBook:
         """Return the trades that held at that instant what this trade of somebody else closes, oldest first."""
         return [trade for trade in self._closed_by(fill) if trade.left_base > 0 and trade.entered_us <= at_us]
 
-    def may_have_entered(self, fill: Fill, at_us: int) -> bool:
-        """Say whether an entry that this trade of somebody else closes may have filled by then, and we do not know."""
-        entries = (trade.live(OrderRole.ENTRY) for trade in self._closed_by(fill))
-        return any(entry is not None and entry.order.intent.created_at_us <= at_us for entry in entries)
+    def may_have_entered(self, fill: Fill, at_us: int, over_since_us: int) -> bool:
+        """Say whether an entry that this trade of somebody else closes may have filled by then, and we do not know.
+
+        It lives, or has ended since `over_since_us`: then a fill of it may still be told.
+        """
+        live = (trade.live(OrderRole.ENTRY) for trade in self._closed_by(fill))
+        entries = (entry for entry in (*live, *self._ended_since(over_since_us, fill)) if entry is not None)
+        return any(entry.order.intent.created_at_us <= at_us for entry in entries)
+
+    def _ended_since(self, since_us: int, fill: Fill) -> Iterable[Tracked]:
+        for tracked in self.over.values():
+            order, proposal = tracked.order, tracked.trade.proposal
+            is_entry_here = order.intent.role is OrderRole.ENTRY and proposal.symbol == fill.symbol
+            if is_entry_here and (order.ended_at_us or 0) >= since_us and is_closed_by(proposal, fill):
+                yield tracked
 
     def _closed_by(self, fill: Fill) -> Iterable[Trade]:
-        """Yield the trades on the other side of the symbol: on margin a trade closes what is held on margin."""
         for trade in self.by_symbol.get(fill.symbol, {}).values():
-            if trade.proposal.side is not fill.side and (trade.proposal.leverage > 1) is fill.is_margin:
+            if is_closed_by(trade.proposal, fill):
                 yield trade
 
     def is_alone(self, trade: Trade) -> bool:
@@ -244,3 +254,8 @@ class OrderBook:
         self.over[tracked.order.id] = tracked
         while len(self.over) > self._history_max:
             self.over.popitem(last=False)
+
+
+def is_closed_by(proposal: TradeProposal, fill: Fill) -> bool:
+    """Say whether this trade of somebody else is on the other side: on margin it closes what is held on margin."""
+    return proposal.side is not fill.side and (proposal.leverage > 1) is fill.is_margin

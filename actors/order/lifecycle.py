@@ -148,17 +148,21 @@ class OverfillError(Exception):
     """The exchange filled more than was asked for. Nothing about this order can be trusted any more."""
 
 
+def happening_of(order: Order, fill: Fill, asked_base: Decimal = ZERO) -> Happening:
+    """Return what this fill is to the order: the rest of it, or a part."""
+    is_whole = order.filled_base + fill.volume_base >= max(order.volume_base, asked_base)
+    return Happening.FILLED_WHOLLY if is_whole else Happening.FILLED_IN_PART
+
+
 def apply_fill(order: Order, fill: Fill, asked_base: Decimal = ZERO) -> Order:
     """Return the order with the fill in it. The status follows the table, so a terminal one stays.
 
     `asked_base` is the volume of an amend whose answer is still out: the exchange may have it already.
     """
     filled_base = order.filled_base + fill.volume_base
-    whole_base = max(order.volume_base, asked_base)
-    if filled_base > max(whole_base, order.intent.volume_base):
+    if filled_base > max(order.volume_base, asked_base, order.intent.volume_base):
         raise OverfillError(f"order {order.id} of {order.volume_base} is filled {filled_base} by {fill.trade_id}")
-    wholly = filled_base >= whole_base
-    status = TRANSITIONS[order.status, Happening.FILLED_WHOLLY if wholly else Happening.FILLED_IN_PART]
+    status = TRANSITIONS[order.status, happening_of(order, fill, asked_base)]
     ends_now = status in TERMINAL and order.ended_at_us is None
     return attrs.evolve(
         order,

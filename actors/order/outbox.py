@@ -7,9 +7,8 @@ from decimal import Decimal
 
 from messages.base import ProposalId
 from messages.bus import EventPriority, PublicEvent, Topic
-from messages.journal import RequestRow
 from messages.orders import Order, OrderRole, OrderStatus
-from messages.trades import TradeProposal
+from messages.trades import RequestRow, TradeProposal
 
 ENDINGS = {
     OrderStatus.CANCELLED: "order_cancelled",

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+import attrs
+
 from messages.base import ProposalId, Symbol
-from messages.journal import RequestRow
 from messages.market import Instrument
-from messages.trades import OrderType, Regime, Side, TradeProposal
+from messages.trades import ChangeProtection, OrderType, Regime, RequestRow, Side, TradeProposal
 
 Problem = tuple[str, str]
 """A code and a sentence with the numbers."""
@@ -91,6 +92,60 @@ def level_problems(
             ("TARGET_WRONG_SIDE", f"take_profit {take_profit_quote} must be {above} {price_quote} for a {side.value}")
         )
     return tuple(found)
+
+
+# Changed levels ---------------------------------------------------------------------------------------
+
+
+def changed(proposal: TradeProposal, change: ChangeProtection) -> TradeProposal:
+    """Return the proposal with the levels of `change`; None leaves a level as it is."""
+    stop, target, trailing = change.stop_loss_quote, change.take_profit_quote, change.trailing
+    return attrs.evolve(
+        proposal,
+        stop_loss_quote=proposal.stop_loss_quote if stop is None else stop,
+        take_profit_quote=proposal.take_profit_quote if target is None else target,
+        trailing=proposal.trailing if trailing is None else trailing,
+    )
+
+
+def change_problems(change: ChangeProtection) -> tuple[Problem, ...]:
+    """Return what is wrong with changed levels by themselves."""
+    named = (("stop_loss", change.stop_loss_quote), ("take_profit", change.take_profit_quote))
+    return tuple(amount_problems([(name, value) for name, value in named if value is not None]))
+
+
+def change_row(
+    change: ChangeProtection, at_us: int, verdict: str, codes: tuple[str, ...] = (), reasons: tuple[str, ...] = ()
+) -> RequestRow:
+    """Return the row that keeps changed levels with what became of them."""
+    body = {
+        "target": change.target_id,
+        "stop_loss": _text(change.stop_loss_quote),
+        "take_profit": _text(change.take_profit_quote),
+        "trailing": change.trailing,
+    }
+    return RequestRow(
+        id=change.request_id,
+        kind="protect",
+        at_us=at_us,
+        symbol="",
+        body=json.dumps(body),
+        verdict=verdict,
+        codes=codes,
+        reasons=reasons,
+    )
+
+
+def change_from_row(row: RequestRow) -> ChangeProtection:
+    """Return the change that `change_row` wrote down."""
+    body: dict[str, Any] = json.loads(row.body)
+    return ChangeProtection(
+        request_id=row.id,
+        target_id=ProposalId(body["target"]),
+        stop_loss_quote=_decimal(body["stop_loss"]),
+        take_profit_quote=_decimal(body["take_profit"]),
+        trailing=body["trailing"],
+    )
 
 
 # How a request is kept --------------------------------------------------------------------------------

@@ -112,7 +112,7 @@ def _closing_steps(trade: Trade, position: Position, instrument: Instrument, *, 
     if any(_blocks_exit(leg, position, is_alone=is_alone) for leg in legs):
         return steps
     leaving = trade.live(OrderRole.EXIT)
-    if leaving is not None and _is_outdated(leaving, position):
+    if leaving is not None and (_is_outdated(leaving, position) or _is_too_large(leaving, position)):
         return (*steps, Withdraw(leaving))
     if position.status is not PositionStatus.CLOSING:
         return steps  # Why it is left is recorded first: its PositionChanged comes back here.
@@ -127,6 +127,12 @@ def _is_outdated(leaving: Tracked, position: Position) -> bool:
     """Say whether an exit that has not left yet is for more or less than is held by now."""
     is_here = leaving.phase in (Phase.RECORDING, Phase.WAITING) and not leaving.is_withdrawn
     return is_here and leaving.order.volume_base != position.volume_base
+
+
+def _is_too_large(leaving: Tracked, position: Position) -> bool:
+    """Say whether an exit that rests would sell more than is held: something else has sold a part meanwhile."""
+    is_there = leaving.phase is Phase.RESTING and not leaving.is_withdrawn
+    return is_there and leaving.order.remaining_base > position.volume_base
 
 
 def _blocks_exit(leg: Tracked, position: Position, *, is_alone: bool) -> bool:

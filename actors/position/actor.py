@@ -9,6 +9,7 @@ from typing import assert_never
 
 import attrs
 
+from actors.order.outbox import request_refused
 from actors.position import changes, events
 from actors.position.holding import Deadlines
 from actors.position.ledger import book
@@ -22,7 +23,7 @@ from actors.runtime.typed_actor import TypedActor, kinds
 from config.settings import PositionSettings
 from messages.base import Command, Currency, PositionId, Symbol, TradeId
 from messages.bus import PublicEvent
-from messages.journal import JournalLoaded, RecordFill, RecordPosition, RecoveredState
+from messages.journal import JournalLoaded, RecordFill, RecordPosition, RecordRequest, RecoveredState
 from messages.market import Instrument, PriceMoved
 from messages.positions import (
     ApplyFill,
@@ -38,6 +39,7 @@ from messages.positions import (
     PositionStatus,
 )
 from messages.protocols import PositionInbox, PositionOutbox
+from messages.trades import RequestRow
 
 MOVES_PER_TURN = 500
 """So many resting stops are moved at once; the others follow right behind what has come in meanwhile."""
@@ -238,17 +240,34 @@ class PositionActor(TypedActor):
     def _move_levels(self, command: MoveStop) -> None:
         position = self._portfolio.open_position(command.position_id)
         if position is None or position.status is not PositionStatus.OPEN:
+            self._refuse(command)
             return  # An exit is under way: its levels are not waited for any more.
         after = changes.moved(position, command)
-        self._change(position, after, events.stop_moved(position, after, self.now_us), rearm=True)
+        moved = events.stop_moved(position, after, self.now_us)
+        self._change(position, after, moved, rearm=True, request=command.request)
         self._tell_changed(after)
 
-    def _change(self, before: Position, after: Position, *told: PublicEvent, rearm: bool = False) -> None:
+    def _refuse(self, command: MoveStop) -> None:
+        """Answer whoever has asked for levels of a position that is being left."""
+        asked = command.request
+        if asked is not None:
+            reason = f"position {command.position_id} is over, or being closed"
+            row = attrs.evolve(asked, verdict="rejected", codes=("NOTHING_TO_DO",), reasons=(reason,))
+            self.emit(RecordRequest(request=row, events=(request_refused(row),)))
+
+    def _change(
+        self,
+        before: Position,
+        after: Position,
+        *told: PublicEvent,
+        rearm: bool = False,
+        request: RequestRow | None = None,
+    ) -> None:
         self._portfolio.relabel(after)
         watch = self._watch(after.symbol)
         watch.follow(None if rearm else before, after)
         self._plan_moves(watch)
-        self.emit(RecordPosition(position=after, events=told), after.proposal_id)
+        self.emit(RecordPosition(position=after, request=request, events=told), after.proposal_id)
 
     # Trailing -------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ import attrs
 
 from actors.order.proposals import from_row, reserved_usd
 from actors.position.profit import realised
+from actors.risk.funds import OwnFunds, claim_of
 from actors.risk.limits import Circumstances, judge, notional_usd, reduced
 from actors.risk.reservations import Reservation, Reservations
 from actors.risk.results import after_result
@@ -21,14 +22,14 @@ from actors.runtime.ports import Ports
 from actors.runtime.recovering import RecoveringActor
 from actors.runtime.typed_actor import kinds
 from config.settings import RiskSettings
-from messages.base import Currency, PositionId, Symbol
+from messages.base import Currency, PositionId, ProposalId, Symbol
 from messages.bus import EventPriority, PublicEvent, Topic
 from messages.journal import ADOPTED, JournalLoaded, RecordRiskState, RecoveredState
 from messages.market import Instrument
 from messages.positions import BookReported, Position, PositionChanged, PositionSide
 from messages.protocols import RiskInbox, RiskOutbox
 from messages.risk import RiskState, SetTradingState, TradingStateChanged
-from messages.trades import ReviewTrade, Side, TradeApproved, TradeEnded, TradeRejected
+from messages.trades import ReviewTrade, Side, TradeApproved, TradeEnded, TradeProposal, TradeRejected
 
 RESULTS_REMEMBERED = 1_000
 
@@ -68,6 +69,7 @@ class RiskActor(RecoveringActor):
         self._state = RiskState()
         self._reservations = Reservations()
         self._rates: dict[Currency, Decimal] = dict.fromkeys(usd_equivalents, Decimal(1))
+        self._own_funds = OwnFunds()
         self._results: OrderedDict[PositionId, Decimal] = OrderedDict()
 
     def on_receive(self, message: RiskInbox) -> None:
@@ -96,26 +98,37 @@ class RiskActor(RecoveringActor):
         proposal, changes = reduced(message.proposal, self._settings)
         review = attrs.evolve(message, proposal=proposal) if changes else message
         self._learn_rate(review)
-        findings = judge(review, self._circumstances())
+        findings = judge(review, self._circumstances(proposal))
         if findings:
             codes = tuple(finding.code for finding in findings)
             texts = tuple(finding.text for finding in findings)
             self.emit(TradeRejected(proposal=message.proposal, codes=codes, reasons=texts))
             return
         exposure_usd = notional_usd(review)
-        self._reservations.take(
-            Reservation(trade_id=proposal.id, symbol=proposal.symbol, side=proposal.side, exposure_usd=exposure_usd)
-        )
+        self._reserve(proposal.id, proposal.symbol, proposal.side, proposal.leverage, exposure_usd)
         self.emit(
             TradeApproved(
                 proposal=proposal, price_quote=message.price_quote, exposure_usd=exposure_usd, changes=changes
             )
         )
 
-    def _circumstances(self) -> Circumstances:
+    def _reserve(self, trade_id: ProposalId, symbol: Symbol, side: Side, leverage: int, exposure_usd: Decimal) -> None:
+        self._reservations.take(
+            Reservation(
+                trade_id=trade_id,
+                symbol=symbol,
+                side=side,
+                exposure_usd=exposure_usd,
+                claim=claim_of(self._instruments[symbol], leverage),
+            )
+        )
+
+    def _circumstances(self, proposal: TradeProposal) -> Circumstances:
         return Circumstances(
             state=self._state,
             reservations=self._reservations,
+            claim=claim_of(self._instruments[proposal.symbol], proposal.leverage),
+            own_funds=self._own_funds,
             equity_usd=self._equity_usd,
             settings=self._settings,
             now_us=self.now_us,
@@ -134,6 +147,7 @@ class RiskActor(RecoveringActor):
         if not position.is_over:
             self._reserve_for(position)
             return
+        self._own_funds.count(position, self._instruments[position.symbol].quote)
         net_usd = realised(position) * self._rate(position.symbol)
         earlier_usd = self._results.get(position.id)
         if earlier_usd == net_usd:
@@ -153,9 +167,7 @@ class RiskActor(RecoveringActor):
             return
         exposure_usd = position.entry_cost_quote * self._rate(position.symbol)
         side = Side.BUY if position.side is PositionSide.LONG else Side.SELL
-        self._reservations.take(
-            Reservation(trade_id=position.proposal_id, symbol=position.symbol, side=side, exposure_usd=exposure_usd)
-        )
+        self._reserve(position.proposal_id, position.symbol, side, position.leverage, exposure_usd)
 
     def _set_state(self, message: SetTradingState) -> None:
         reason = f"{message.reason} (by {message.operator})"
@@ -177,7 +189,12 @@ class RiskActor(RecoveringActor):
         """Take up the memory; reservations follow from the trades that live."""
         self._state = state.risk
         self._equity_usd = self._equity_start_usd + state.risk.realised_usd
+        over = (position for position in state.positions if position.is_over)
+        self._own_funds.begin(state.initial_balances, state.realised_by_quote, over)
+        living = state.living
         for row in state.approved:
+            if row.id not in living:
+                continue
             proposal, exposure_usd = from_row(row), reserved_usd(row)
             if row.kind == ADOPTED:  # Nobody has reviewed it, so nobody has reserved anything for it.
                 exposure_usd = proposal.size_usd * proposal.leverage * self._rate(proposal.symbol)
@@ -185,14 +202,7 @@ class RiskActor(RecoveringActor):
                 self._rates.setdefault(
                     self._instruments[proposal.symbol].quote, exposure_usd / (proposal.size_usd * proposal.leverage)
                 )
-            self._reservations.take(
-                Reservation(
-                    trade_id=proposal.id,
-                    symbol=proposal.symbol,
-                    side=proposal.side,
-                    exposure_usd=exposure_usd,
-                )
-            )
+            self._reserve(proposal.id, proposal.symbol, proposal.side, proposal.leverage, exposure_usd)
 
     def describe(self) -> RiskSummary:
         """Return the memory beside what is in use."""

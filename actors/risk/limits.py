@@ -11,6 +11,7 @@ from decimal import Decimal
 
 import attrs
 
+from actors.risk.funds import Claim, OwnFunds
 from actors.risk.reservations import Reservations
 from config.settings import RiskSettings
 from messages.risk import RiskState, TradingState
@@ -33,6 +34,9 @@ class Circumstances:
 
     state: RiskState
     reservations: Reservations
+    claim: Claim
+    """The trade's own, on the balances of the account."""
+    own_funds: OwnFunds
     equity_usd: Decimal
     settings: RiskSettings
     now_us: int
@@ -73,6 +77,29 @@ def opposite_position(review: ReviewTrade, now: Circumstances) -> Finding | None
     return Finding("OPPOSITE_POSITION", f"{proposal.symbol} has an open trade the other way")
 
 
+def funds_in_use(_review: ReviewTrade, now: Circumstances) -> Finding | None:
+    """The coins of one position never pay for another trade: they must be there when their stop is reached.
+
+    Nobody tells how much of a balance is free at the instant of a fill, and an entry may fill at any time. So a trade
+    that is paid with what another one holds is refused, whichever of them comes first.
+    """
+    claim = now.claim
+    if now.reservations.holding(claim.spends):
+        return Finding("FUNDS_IN_USE", f"it would be paid with {claim.spends} that an open trade holds")
+    if claim.holds is not None and now.reservations.spending(claim.holds):
+        return Finding("FUNDS_IN_USE", f"an open trade is paid with the {claim.holds} that this one would hold")
+    return None
+
+
+def funds_owed(_review: ReviewTrade, now: Circumstances) -> Finding | None:
+    """Where trades have lost more of a currency than there was, what is bought of it fills the hole first."""
+    holds = now.claim.holds
+    owed = Decimal(0) if holds is None else now.own_funds.owed(holds)
+    if not owed:
+        return None
+    return Finding("FUNDS_OWED", f"trades have lost {owed:f} {holds} more than the account had: it would be missing")
+
+
 def positions_per_symbol(review: ReviewTrade, now: Circumstances) -> Finding | None:
     """So many trades of one symbol at once, long or short."""
     taken, most = now.reservations.count(review.proposal.symbol), now.settings.limits.positions_per_symbol_max
@@ -105,6 +132,8 @@ RULES: tuple[Rule, ...] = (
     cooldown,
     short_on_margin,
     opposite_position,
+    funds_in_use,
+    funds_owed,
     positions_per_symbol,
     positions_total,
     exposure,

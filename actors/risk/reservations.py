@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from decimal import Decimal
 
 import attrs
 
-from messages.base import ProposalId, Symbol
+from actors.risk.funds import Claim
+from messages.base import Currency, ProposalId, Symbol
 from messages.trades import Side
 
 
@@ -18,6 +20,8 @@ class Reservation:
     symbol: Symbol
     side: Side
     exposure_usd: Decimal
+    claim: Claim
+    """What it holds, and what it is paid with."""
 
 
 class Reservations:
@@ -26,6 +30,8 @@ class Reservations:
     def __init__(self) -> None:
         self._by_trade: dict[ProposalId, Reservation] = {}
         self._by_symbol: dict[Symbol, dict[Side, int]] = {}
+        self._holding: Counter[Currency] = Counter()
+        self._spending: Counter[Currency] = Counter()
         self.exposure_usd = Decimal(0)
 
     def take(self, reservation: Reservation) -> None:
@@ -35,6 +41,7 @@ class Reservations:
         self._by_trade[reservation.trade_id] = reservation
         sides = self._by_symbol.setdefault(reservation.symbol, {Side.BUY: 0, Side.SELL: 0})
         sides[reservation.side] += 1
+        self._count_claim(reservation.claim, 1)
         self.exposure_usd += reservation.exposure_usd
 
     def release(self, trade_id: ProposalId) -> None:
@@ -43,7 +50,13 @@ class Reservations:
         if reservation is None:
             return
         self._by_symbol[reservation.symbol][reservation.side] -= 1
+        self._count_claim(reservation.claim, -1)
         self.exposure_usd -= reservation.exposure_usd
+
+    def _count_claim(self, claim: Claim, by: int) -> None:
+        self._spending[claim.spends] += by
+        if claim.holds is not None:
+            self._holding[claim.holds] += by
 
     def __len__(self) -> int:
         """Return how many slots are taken."""
@@ -59,3 +72,11 @@ class Reservations:
         if sides is None:
             return 0
         return sides[side] if side is not None else sum(sides.values())
+
+    def holding(self, currency: Currency) -> int:
+        """Return how many trades hold coins of this currency, or are about to."""
+        return self._holding[currency]
+
+    def spending(self, currency: Currency) -> int:
+        """Return how many trades are paid with this currency."""
+        return self._spending[currency]

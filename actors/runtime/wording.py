@@ -16,10 +16,10 @@ from typing import Any
 import attrs
 
 from messages.base import Message
-from messages.journal import RecordRequest, RequestRow
+from messages.journal import RecordRequest
 from messages.orders import ExchangeOrder, Fill, Order, OrderIntent
 from messages.positions import Position
-from messages.trades import TradeProposal
+from messages.trades import RequestRow, TradeProposal
 
 SHOWN: Mapping[type[Any], tuple[str, ...]] = {
     # Of what is inside a message, the part that a reader of the log asks for.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors.exchange.mock.faults import FAULT_NAMES
 from actors.order import proposals
-from actors.order.lifecycle import TRANSITIONS
+from actors.order.lifecycle import TRANSITIONS, Happening
 from actors.order.shell import requests
 from actors.risk import limits
 from actors.runtime.clock import SteppedClock
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 Figures = Mapping[str, Mapping[str, int]]
 """Group, then name, then how often."""
+Row = tuple[OrderStatus, Happening]
+"""What an order was, and what happened to it."""
 Statuses = tuple[OrderStatus | None, OrderStatus] | tuple[PositionStatus | None, PositionStatus]
 
 DATABASE_AWAY, ANSWER_LOST, BOOKS_UNSAVED = "database_away", "commit_answers_lost", "books_unsaved"
@@ -87,6 +89,16 @@ UNREACHED_REASONS: Final[Mapping[CloseReason, str]] = {
     CloseReason.BREAKER: "no breaker closes positions yet",
 }
 UNREACHED_STATUSES: Final[Mapping[Statuses, str]] = {}
+WHOLE = "an order counts as filled when nothing of it is left, by an amend under way neither"
+REFUSED = "a refused order does not trade, and absence is believed when no record can lag behind any more"
+UNREACHED_ROWS: Final[Mapping[Row, str]] = {
+    (OrderStatus.FILLED, Happening.FILLED_IN_PART): WHOLE,
+    (OrderStatus.FILLED, Happening.FILLED_WHOLLY): WHOLE,
+    (OrderStatus.CANCELLED, Happening.FILLED_WHOLLY): "one in thousands: cut to just what it had filled unheard",
+    (OrderStatus.EXPIRED, Happening.FILLED_WHOLLY): "what fills wholly does not expire; no entry is made smaller",
+    (OrderStatus.ERROR, Happening.FILLED_IN_PART): REFUSED,
+    (OrderStatus.ERROR, Happening.FILLED_WHOLLY): REFUSED,
+}
 UNREACHED_CODES: Final[Mapping[str, str]] = {
     "TOO_MANY_WAITING": "10,000 proposals would have to wait at once",
 }
@@ -112,6 +124,7 @@ def possible() -> Mapping[str, tuple[str, ...]]:
         "crashes": tuple(CRASHES.values()),
         "trading states": tuple(state.value for state in TradingState),
         "order statuses": tuple(map(change, _reachable((*FIRST_STATUSES, *_order_statuses())))),
+        "rows of the order table": tuple(in_words(row) for row in TRANSITIONS if row not in UNREACHED_ROWS),
         "position statuses": tuple(map(change, _reachable(POSITION_STATUSES))),
         "close reasons": tuple(reason.value for reason in CloseReason if reason not in UNREACHED_REASONS),
         "rejection codes": tuple(sorted(rejection_codes() - set(UNREACHED_CODES))),
@@ -157,6 +170,12 @@ def change(statuses: Statuses) -> str:
     """Return a change of status in words: `OPEN -> FILLED`; the first status ever is `-> PENDING`."""
     before, after = statuses
     return f"{before.value} -> {after.value}" if before is not None else f"-> {after.value}"
+
+
+def in_words(row: Row) -> str:
+    """Return what happened to an order of which status: `CANCELLED, filled in part`."""
+    status, happening = row
+    return f"{status.value}, {happening.value}"
 
 
 def _reachable(changes: Iterable[Statuses]) -> Iterator[Statuses]:
@@ -208,6 +227,7 @@ def exercised(stage: Stage, acted: Sequence[Step]) -> Figures:
         "crashes": {CRASHES[name]: count for name, count in stage.struck.items() if name in CRASHES},
         "trading states": Counter(state.value for state in watch.states),
         "order statuses": _counted(watch.order_steps),
+        "rows of the order table": {in_words(row): stage.happened[row] for row in TRANSITIONS if stage.happened[row]},
         "position statuses": _counted(watch.position_steps),
         "close reasons": Counter(reason.value for reason in reasons if reason is not None),
         "rejection codes": Counter(code for request in kept.requests.values() for code in request.codes),

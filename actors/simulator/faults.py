@@ -153,6 +153,7 @@ STRIKES: Final[Mapping[str, Misbehave]] = {
     "lost amends": _counted("lost_amends"),
     "lost answers to amends": _counted("lost_amend_answers"),
     "lost executions": _counted("lost_executions"),
+    "late executions": _counted("late_executions"),
     "no answers at all": _counted("mute_answers"),
     "slow timeouts": _lasting("timeout_us", 6 * SECOND_US),
     "slow answers": _lasting("answer_delay_us", 700_000),

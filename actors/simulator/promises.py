@@ -121,7 +121,10 @@ class Promises:
         self._without_target.clear()
 
     def _recovering(self, _message: JournalLoaded) -> None:
-        self._ended.clear()
+        kept = self._kept
+        self._ended = {order.intent.proposal_id for order in kept.orders.values()}  # A late fill may revive them.
+        self._ended -= {order.intent.proposal_id for order in kept.orders.values() if not order.is_over}
+        self._ended -= {position.proposal_id for position in kept.positions.values() if not position.is_over}
         self._was_revived = False
         for position in self._kept.positions.values():
             self._told[position.id].note(position.stop_loss_quote, position.take_profit_quote)

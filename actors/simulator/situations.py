@@ -18,7 +18,7 @@ from messages.base import Symbol
 from messages.risk import TradingState
 from messages.trades import Side
 
-BTC_USDT, XRP_USDT = Symbol("BTC/USDT"), Symbol("XRP/USDT")
+BTC_USDT, XRP_USDT, XRP_BTC = Symbol("BTC/USDT"), Symbol("XRP/USDT"), Symbol("XRP/BTC")
 NEWEST = -1
 """The place of the newest trade, counted from the end."""
 SOON_US: Final = (0, MILLISECOND_US, 50 * MILLISECOND_US, 500 * MILLISECOND_US, 2 * SECOND_US)
@@ -222,6 +222,85 @@ def _said_again_after_a_crash(chance: Random) -> tuple[Step, ...]:
     )
 
 
+def _paid_with_coins_that_are_held(chance: Random) -> tuple[Step, ...]:
+    """What is quoted in bitcoin is bought while a position holds all the bitcoin there is, and its stop is reached."""
+    wishes = [_trade(chance, stop_bps=60), _with_bitcoin(chance)]
+    if chance.randrange(4) == 0:
+        wishes.reverse()
+    return (
+        wishes[0],
+        _later(chance, wishes[1]),
+        _later(chance, _price(-100)),
+        *(_price(move_bps, after_us=8 * SECOND_US) for move_bps in (3, -3)),
+    )
+
+
+def _lost_what_it_had_not(chance: Random) -> tuple[Step, ...]:
+    """On margin more bitcoin is lost than there was, and then some is bought outright."""
+    return (
+        attrs.evolve(_with_bitcoin(chance), leverage=2, stop_bps=30),
+        _later(chance, PriceMoves(symbol=XRP_BTC, move_bps=-400)),
+        Close(trade=NEWEST, after_us=3 * SECOND_US),
+        attrs.evolve(_trade(chance, stop_bps=60), after_us=20 * SECOND_US),
+        _later(chance, _price(-100)),
+    )
+
+
+def _levels_changed_before_the_fill(chance: Random) -> tuple[Step, ...]:
+    """The levels of a trade are changed while its entry waits, the process dies or does not, and it fills."""
+    change = Protect(trade=NEWEST, stop_bps=chance.choice((50, 120)), target_bps=chance.choice((None, 200)))
+    crash = Crash(after_us=chance.choice(UNDER_WAY_US), messages=chance.randrange(8), downtime_us=0)
+    return (
+        _trade(chance, leverage=chance.choice((1, 2)), entry_bps=20),
+        _later(chance, change),
+        *((crash,) if chance.randrange(2) else ()),
+        _later(chance, _price(-30)),
+        _soon(chance, Protect(trade=NEWEST, stop_bps=chance.choice((None, 100)), target_bps=None)),
+    )
+
+
+def _over_before_its_fills_are_told(chance: Random) -> tuple[Step, ...]:
+    """A part of an entry has filled, and its end is told before that; in between nobody believes that it holds any."""
+    entry_bps = chance.choice((None, 5))
+    by_hand = Strike(fault="sold by hand", after_us=500 * MILLISECOND_US)
+    crash = Crash(after_us=chance.choice(UNDER_WAY_US), messages=chance.randrange(12), downtime_us=0)
+    return (
+        Strike(fault="late executions", amount=1 + chance.randrange(3)),
+        Strike(fault="partial fills", amount=1 + chance.randrange(3)),
+        _trade(chance, leverage=chance.choice((1, 1, 2)), entry_bps=entry_bps),
+        *((_price(-6, after_us=SECOND_US), _soon(chance, Cancel(trade=NEWEST))) if entry_bps else ()),
+        chance.choice((crash, _later(chance, _trade(chance)), by_hand, by_hand)),
+        *(_price(0, after_us=after_us) for after_us in (MILLISECOND_US, 3 * SECOND_US)),
+    )
+
+
+def _expired_before_its_fills_are_told(chance: Random) -> tuple[Step, ...]:
+    """The same, when the entry rests until its time is over and the records lag behind all of it."""
+    return (
+        Strike(fault="lagging records", amount=4),
+        Strike(fault="late executions", amount=2),
+        Strike(fault="partial fills", amount=1 + chance.randrange(3)),
+        _trade(chance, entry_bps=5),
+        _later(chance, _price(-6)),
+        *(_price(10, after_us=after_us) for after_us in (0, 8 * SECOND_US, 25 * SECOND_US)),
+    )
+
+
+def _stop_made_smaller_than_it_has_filled(chance: Random) -> tuple[Step, ...]:
+    """A part of a stop has filled unheard, the rest is closed by hand, and the stop is cut to what it has sold."""
+    share = 1 + chance.randrange(3)
+    return (
+        Strike(fault="partial fills", amount=4),
+        Strike(fault="partial fills", amount=share),
+        Strike(fault="lagging records", amount=4),
+        _trade(chance, leverage=2, stop_bps=60),
+        Strike(fault="late executions", amount=1, after_us=3 * SECOND_US),
+        _price(-65),
+        Strike(fault="closed by hand", after_us=chance.choice((0, MILLISECOND_US, 50 * MILLISECOND_US))),
+        Protect(trade=NEWEST, stop_bps=120, target_bps=None),
+    )
+
+
 SITUATIONS: Final[tuple[Situation, ...]] = (
     _cancel_before_a_crash,
     _close_before_a_crash,
@@ -238,6 +317,12 @@ SITUATIONS: Final[tuple[Situation, ...]] = (
     _said_again_after_a_crash,
     _many_at_once,
     _held_for_long,
+    _paid_with_coins_that_are_held,
+    _lost_what_it_had_not,
+    _levels_changed_before_the_fill,
+    _over_before_its_fills_are_told,
+    _expired_before_its_fills_are_told,
+    _stop_made_smaller_than_it_has_filled,
 )
 
 
@@ -261,6 +346,10 @@ def _trade(
         target_bps=target_bps,
         trailing=trailing,
     )
+
+
+def _with_bitcoin(chance: Random) -> Propose:
+    return attrs.evolve(_trade(chance, stop_bps=None), symbol=XRP_BTC, size_usd=chance.choice((20, 100, 500)))
 
 
 def _price(move_bps: int, after_us: int = 0) -> PriceMoves:

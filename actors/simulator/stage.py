@@ -15,6 +15,8 @@ import attrs
 
 from actors.exchange.mock.actor import MockExchangeActor
 from actors.exchange.mock.faults import Faults
+from actors.order.actor import OrderActor
+from actors.order.lifecycle import Happening
 from actors.runtime.clock import SteppedClock
 from actors.runtime.dispatchers import run_at_once
 from actors.runtime.ids import seeded_ids
@@ -43,8 +45,9 @@ from actors.simulator.plan import (
 from actors.simulator.store import UnreliableStore
 from actors.simulator.watch import Watch
 from actors.system import World
-from messages.base import Currency, ProposalId, Symbol
+from messages.base import ProposalId, Symbol
 from messages.market import Tick
+from messages.orders import OrderStatus
 from messages.risk import SetTradingState
 from messages.trades import (
     CancelTrade,
@@ -94,6 +97,8 @@ class Stage:
         self.watch = Watch(plan.settings, self.kept, self.clock)
         self.struck: Counter[str] = Counter()
         """How often each step, fault and kind of crash came to pass."""
+        self._happened: Counter[tuple[OrderStatus, Happening]] = Counter()
+        """To the orders of engines that are gone."""
         self.trades: list[TradeProposal] = []
         self.audits = 0
         """How often the books were compared in its quiet moments."""
@@ -122,6 +127,12 @@ class Stage:
     def books_of_exchange(self) -> MockExchangeActor:
         """The exchange of the machine that runs now."""
         return self.machine.actors["exchange"]  # type: ignore[return-value]
+
+    @property
+    def happened(self) -> Counter[tuple[OrderStatus, Happening]]:
+        """How often each thing has happened to orders of each status, whichever engine had them."""
+        orders = self.machine.actors.get("order")
+        return self._happened + orders.happened if isinstance(orders, OrderActor) else self._happened
 
     # Time -----------------------------------------------------------------------------------------
 
@@ -221,14 +232,8 @@ class Stage:
             self.machine.tell(RejectRequest(request_id=self._name(), code="UNREADABLE", reason="no JSON", raw="{"))
             return
         proposal = self._proposal(step)
-        if proposal.symbol == "XRP/BTC" and proposal.leverage == 1 and not self._owns_bitcoin():
-            return  # It would be paid with the coins of a position in BTC/USDT: nobody keeps those apart yet.
         self.trades.append(proposal)
         self.machine.tell(ExecuteTrade(proposal=proposal), proposal.id)
-
-    def _owns_bitcoin(self) -> bool:
-        """Say whether the account has enough of it that belongs to no position."""
-        return self.plan.settings.execution.paper.balances.get(Currency("BTC"), Decimal(0)) >= 1
 
     def _proposal(self, step: Propose) -> TradeProposal:
         price = self._prices[step.symbol]
@@ -290,6 +295,7 @@ class Stage:
         sign = 1 if trade.side is Side.BUY else -1
         self.machine.tell(
             ChangeProtection(
+                request_id=self._name(),
                 target_id=trade.id,
                 stop_loss_quote=_beside(price, None if step.stop_bps is None else -sign * step.stop_bps),
                 take_profit_quote=_beside(price, None if step.target_bps is None else sign * step.target_bps),
@@ -331,6 +337,7 @@ class Stage:
         self.struck["drained" if machine.exit_code == 0 else "no start without a database"] += 1
         if self.outage.is_away and self.struck["no start without a database"] % STARTS_MAX == 0:
             self.outage.is_away = False
+        self._happened = self.happened
         self.scheduler.crash(self._survives)
         self._dies_at = NEVER
         self._start()
@@ -340,6 +347,7 @@ class Stage:
         if crash is None:
             raise RuntimeError("nobody has asked for a crash")
         self.struck["crash while it starts" if not self.machine.is_ready else "crash"] += 1
+        self._happened = self.happened
         self.scheduler.crash(self._survives)
         self._dies_at = NEVER
         self._be_away(crash)

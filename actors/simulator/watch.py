@@ -216,10 +216,8 @@ class Watch:
 
     def _changing(self, message: PositionChanged) -> None:
         position = message.position
-        instrument = self._instruments[position.symbol]
-        is_dust = may_be_dust(position, position.entry_base - position.exit_base, instrument)
-        if not position.is_over and not is_dust and position.proposal_id not in self._alive:
-            self._alive[position.proposal_id] = position.symbol  # A late fill brought it back.
+        if not position.is_over and position.proposal_id not in self._alive:
+            self._alive[position.proposal_id] = position.symbol  # A late fill brought it back; dust is released anew.
 
     def _beginning(self, _message: StartEngine) -> None:
         """A new engine has heard of no price yet."""

@@ -48,6 +48,8 @@ BTC_USDT, XRP_USDT, XRP_BTC = Symbol("BTC/USDT"), Symbol("XRP/USDT"), Symbol("XR
 SYMBOLS: Final = (BTC_USDT, BTC_USDT, BTC_USDT, XRP_USDT, XRP_BTC)
 RICH: Final[Mapping[Currency, Decimal]] = {Currency("USDT"): Decimal(50_000), Currency("BTC"): Decimal(1)}
 POOR: Final[Mapping[Currency, Decimal]] = {Currency("USDT"): Decimal(1_500), Currency("BTC"): Decimal("0.02")}
+COINLESS: Final[Mapping[Currency, Decimal]] = {Currency("USDT"): Decimal(50_000)}
+"""All of its bitcoin belongs to positions."""
 GAPS_US: Final = (
     *(0, 0, MILLISECOND_US, 20 * MILLISECOND_US, 300 * MILLISECOND_US),
     *(SECOND_US, 3 * SECOND_US, 8 * SECOND_US, 20 * SECOND_US),
@@ -68,6 +70,7 @@ def plan_of(seed: int, minutes: int) -> Plan:
     pace = drawn_pace(chance)
     steps = with_strangers(_steps(chance, minutes * MINUTE_US, _faults(rare)), seed)
     steps = with_episode(steps, rare, is_poor=settings.execution.paper.balances is POOR)
+    settings = _with_coins(settings, Random(f"{seed} coins"))  # noqa: S311 - Apart as well.
     fears = Random(f"{seed} fears")  # noqa: S311 - Apart as well.
     return Plan(seed=seed, settings=settings, pace=pace, steps=with_situations(fears, steps))
 
@@ -195,6 +198,15 @@ def _with_rarities(settings: Settings, chance: Random) -> Settings:
     if execution.paper.balances is POOR:  # The rich are far from any margin call.
         level_pct = Decimal(chance.choice((40, 170, 250, 400)))
         execution = attrs.evolve(execution, paper=attrs.evolve(execution.paper, liquidation_level_pct=level_pct))
+    return attrs.evolve(settings, execution=execution)
+
+
+def _with_coins(settings: Settings, chance: Random) -> Settings:
+    """Return the settings, some of the rich without a coin of their own."""
+    execution = settings.execution
+    if execution.paper.balances is not RICH or chance.randrange(3):
+        return settings
+    execution = attrs.evolve(execution, paper=attrs.evolve(execution.paper, balances=COINLESS))
     return attrs.evolve(settings, execution=execution)
 
 

@@ -207,6 +207,59 @@ def test_an_amend_is_refused_and_the_order_has_not_moved(store: BookStore | None
     played(scene, store)
 
 
+@pytest.mark.parametrize("is_duplicated", [False, True])
+def test_the_end_of_an_order_overtakes_its_execution(store: BookStore | None, *, is_duplicated: bool) -> None:
+    """It counts without it; the books know better, and a moment later the execution is told."""
+
+    async def scene(theatre: Theatre) -> None:
+        theatre.faults.late_executions = 1
+        theatre.faults.duplicates_answers = is_duplicated
+        theatre.faults.fill_only(D(40))
+        order_id = theatre.place(BUY, "1", LIMIT, limit="100", time_in_force=TimeInForce.IOC)
+        await theatre.settle()
+
+        assert {(end.status, end.filled_base) for end in theatre.of(OrderEnded)} == {(OrderStatus.CANCELLED, D(0))}
+        assert theatre.of(ExecutionReported) == []
+        theatre.look_up(order_id)
+        await theatre.settle()
+        assert theatre.of(OrderFound)[0].order.filled_base == D("0.4")
+        await theatre.advance(2_000_000)
+        assert [told.fill.volume_base for told in theatre.of(ExecutionReported)] == [D("0.4")]
+        assert theatre.faults.struck["late_executions"] == 1
+
+    played(scene, store)
+
+
+def test_executions_of_an_order_that_fills_wholly_are_told_in_their_order(store: BookStore | None) -> None:
+    async def scene(theatre: Theatre) -> None:
+        theatre.faults.late_executions = 1
+        theatre.faults.fill_only(D(40))
+        theatre.place(BUY, "1", LIMIT, limit="100")
+        await theatre.settle()
+        assert theatre.of(ExecutionReported) == []
+
+        theatre.tick("99")
+        await theatre.settle()
+
+        assert [told.fill.volume_base for told in theatre.of(ExecutionReported)] == [D("0.4"), D("0.6")]
+        assert theatre.of(OrderEnded) == []
+
+    played(scene, store)
+
+
+def test_no_execution_of_a_sale_outright_is_late(store: BookStore | None) -> None:
+    async def scene(theatre: Theatre) -> None:
+        theatre.faults.late_executions = 1
+        theatre.faults.fill_only(D(40))
+        theatre.place(SELL, "1", LIMIT, limit="100", time_in_force=TimeInForce.IOC)
+        await theatre.settle()
+
+        assert [end.filled_base for end in theatre.of(OrderEnded)] == [D("0.4")]
+        assert theatre.faults.struck["late_executions"] == 0
+
+    played(scene, store)
+
+
 def test_polls_that_lag_see_the_books_as_they_were(store: BookStore | None) -> None:
     async def scene(theatre: Theatre) -> None:
         theatre.faults.poll_lag_us = 1_000
@@ -645,6 +698,11 @@ def _with(**values: object) -> Callable[[Faults], None]:
     return apply
 
 
+def _late(faults: Faults) -> None:
+    faults.late_executions = 1
+    faults.fill_only(D(40))
+
+
 STRIKES: Mapping[str, Strike] = {
     "refusals": (lambda faults: faults.refuse_next("EService:Busy"), _buys),
     "amend_refusals": (lambda faults: faults.refuse_next_amend("EService:Busy"), _amends),
@@ -656,6 +714,7 @@ STRIKES: Mapping[str, Strike] = {
     "lost_amends": (_with(lost_amends=1), _amends),
     "lost_amend_answers": (_with(lost_amend_answers=1), _amends),
     "lost_executions": (_with(lost_executions=1), _buys),
+    "late_executions": (_late, _buys),
     "mute_answers": (_with(mute_answers=1), _buys),
     "timeout_us": (_with(timeout_us=5, lost_answers=1), _buys),
     "answer_delay_us": (_with(answer_delay_us=5), _buys),

@@ -492,7 +492,7 @@ def test_levels_that_are_no_prices_are_refused(world: Harness, which: str, level
     trade = world.proposes("BTC/USDT", "buy", stop=98_000, target=104_000, leverage=2)
     name = "stop_loss_quote" if which == "stop" else "take_profit_quote"
     levels: dict[str, Any] = {name: Decimal(level)}
-    world.tell(ChangeProtection(target_id=trade, **levels), trade)
+    world.tell(ChangeProtection(request_id=ProposalId("change"), target_id=trade, **levels), trade)
     world.passes(minutes=1)
     alive(world)
     position = world.position(trade)

@@ -14,8 +14,8 @@ from actors.order.book import OrderBook, Phase
 from actors.order.retry import backoff_us
 from messages.base import ExternalOrderId, OrderId, ProposalId
 from messages.bus import EventPriority, Topic
-from messages.journal import RequestRow
 from messages.orders import OrderRole, OrderStatus
+from messages.trades import RequestRow
 from tests.order.values import ENTRY, EXIT, STOP, TARGET, a_leg, a_position, a_proposal, a_trade, an_order
 
 # Backoff --------------------------------------------------------------------------------------------------

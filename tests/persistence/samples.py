@@ -9,10 +9,10 @@ import attrs
 
 from messages.base import ExternalOrderId, OrderId, PositionId, ProposalId, Symbol, TradeId
 from messages.bus import EventPriority, PublicEvent, Topic
-from messages.journal import RecordFill, RequestRow, Snapshot
+from messages.journal import RecordFill, Snapshot
 from messages.orders import Fill, Order, OrderIntent, OrderRole, OrderStatus, TimeInForce
 from messages.positions import CloseReason, Position, PositionMark, PositionSide, PositionStatus
-from messages.trades import OrderType, Side
+from messages.trades import OrderType, RequestRow, Side
 
 T0 = 1_767_225_599_123_456
 """2025-12-31 23:59:59.123456 UTC: the next second is another month and another year."""

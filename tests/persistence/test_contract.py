@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
@@ -26,10 +27,11 @@ from messages.journal import (
 from messages.orders import OrderRole, OrderStatus
 from messages.positions import PositionSide, PositionStatus
 from messages.risk import RiskState, TradingState
-from messages.trades import Side
+from messages.trades import RequestRow, Side
 from persistence.protocol import Journal, JournalUnavailableError
 from tests.persistence.conftest import Shelf
 from tests.persistence.samples import (
+    SECOND,
     T0,
     a_fill,
     a_filled,
@@ -110,7 +112,7 @@ def test_what_is_over_is_left_behind_and_its_profit_is_kept(shelf: Shelf) -> Non
             [
                 RecordFill(
                     fill=a_fill(),
-                    order=an_order(status=OrderStatus.FILLED),
+                    order=attrs.evolve(an_order(status=OrderStatus.FILLED), ended_at_us=T0 - 300 * SECOND),
                     position=a_position(status=PositionStatus.CLOSED),
                 ),
                 RecordFill(
@@ -122,8 +124,9 @@ def test_what_is_over_is_left_behind_and_its_profit_is_kept(shelf: Shelf) -> Non
         )
 
     state = on(shelf, story)
-    assert state.orders == ()
-    assert state.positions == ()
+    assert [order.id for order in state.orders] == [uid("o2")], "what has ended last may still be told of"
+    assert state.positions == (short,)
+    assert state.living == frozenset()
     assert state.fill_ids == ("f1", "f2"), "told once more, they are no news"
     assert set(state.order_ids) == {uid("o1"), uid("o2")}, "and their orders are not forgotten"
     gain = Decimal(2700) - Decimal("2568.0220")
@@ -134,7 +137,7 @@ def test_what_is_over_is_left_behind_and_its_profit_is_kept(shelf: Shelf) -> Non
 def test_orders_of_a_living_position_come_back_though_they_are_over(shelf: Shelf) -> None:
     entry = an_order("entry", OrderStatus.FILLED)
     stop = an_order("stop", OrderStatus.OPEN, role=OrderRole.STOP)
-    other = an_order("other", OrderStatus.FILLED, trade="t2")
+    other = attrs.evolve(an_order("other", OrderStatus.FILLED, trade="t2"), ended_at_us=T0 - 300 * SECOND)
     waiting = an_order("waiting", OrderStatus.PENDING, trade="t3")
 
     async def story(journal: Journal) -> None:
@@ -146,6 +149,26 @@ def test_orders_of_a_living_position_come_back_though_they_are_over(shelf: Shelf
     assert set(state.orders) == {entry, stop, waiting}
     assert [order.id for order in state.orders] == sorted(order.id for order in state.orders)  # Created together.
     assert [request.id for request in state.approved] == [uid("t3")]
+
+
+def test_orders_that_ended_a_moment_before_the_newest_end_come_back(shelf: Shelf) -> None:
+    """With what they were for: a fill of theirs may be told late."""
+    ends = {"newest": 0, "just": -300 * SECOND, "earlier": -300 * SECOND - 1}
+    orders = {
+        name: attrs.evolve(an_order(name, OrderStatus.CANCELLED, trade=name), ended_at_us=T0 + ended_us)
+        for name, ended_us in ends.items()
+    }
+
+    async def story(journal: Journal) -> None:
+        for name, order in orders.items():
+            await journal.commit([RecordIntent(order=order, request=a_request(name))])
+            await journal.commit([RecordPosition(position=a_position(name, PositionStatus.CLOSED))])
+
+    state = on(shelf, story)
+    assert set(state.orders) == {orders["newest"], orders["just"]}
+    assert {position.proposal_id for position in state.positions} == {uid("newest"), uid("just")}
+    assert {request.id for request in state.approved} == {uid("newest"), uid("just")}
+    assert state.living == frozenset()
 
 
 def test_only_approved_requests_of_living_orders_come_back(shelf: Shelf) -> None:
@@ -292,7 +315,6 @@ def test_exits_on_margin_since_the_oldest_order_that_matters_come_back(shelf: Sh
         await leaves(journal, "with own funds", 3, leverage=1)
         await leaves(journal, "later", 5)
         await leaves(journal, "sooner", 4, part="#0.01")
-        assert (await journal.load()).margin_exits == ()  # Nothing lives that they could have closed.
         await journal.commit([RecordFill(fill=a_fill("entry"), order=an_order(), position=a_position())])
 
     assert on(shelf, story).margin_exits == tuple(
@@ -360,6 +382,36 @@ def test_a_commit_that_dies_with_its_engine_is_kept_whole_or_not_at_all(failing_
         await failing_shelf.put_down()
 
     asyncio.run(story())
+
+
+def test_what_was_taken_of_a_trade_that_lives_comes_back_in_its_order(shelf: Shelf) -> None:
+    """Cancels, closes and changed levels; those of others, and what was refused, do not."""
+
+    def about(name: str, kind: str, target: str, verdict: str = "taken") -> RequestRow:
+        as_text = json.dumps(uid(target))
+        body = json.dumps({"target": uid(target), "stop_loss": "63000"}) if kind == "protect" else as_text
+        return attrs.evolve(a_request(name, verdict=verdict, kind=kind), body=body)
+
+    taken = [about("r1", "protect", "t1"), about("r2", "cancel", "t1"), about("r4", "protect", "t1")]
+    kept_with_levels = taken[2]
+
+    async def story(journal: Journal) -> None:
+        await journal.commit(
+            [
+                RecordIntent(order=an_order(), request=a_request()),
+                RecordRequest(request=attrs.evolve(a_request("r0", kind="unreadable"), body='"\\u0000 {"')),
+                *(RecordRequest(request=row) for row in taken[:2]),
+                RecordRequest(request=about("r3", "protect", "t1", verdict="rejected")),
+                RecordPosition(position=a_position(), request=kept_with_levels),
+                RecordRequest(request=about("r5", "protect", "t2")),
+                RecordRequest(request=about("r6", "close", "t2")),
+            ]
+        )
+        await journal.commit([RecordPosition(position=a_position(), request=kept_with_levels)])
+
+    state = on(shelf, story)
+    assert state.taken == tuple(taken)
+    assert state.positions == (a_position(),)
 
 
 def test_only_the_newest_ten_thousand_requests_are_taken_into_memory(shelf: Shelf) -> None:

@@ -9,9 +9,9 @@ import pytest
 from actors.position.actor import FILLS_REMEMBERED, MOVES_PER_TURN
 from actors.position.ledger import UnknownPositionError
 from config.settings import PositionSettings, TrailingSettings
-from messages.base import PositionId, Symbol, TradeId
+from messages.base import PositionId, ProposalId, Symbol, TradeId
 from messages.bus import EventPriority, Topic
-from messages.journal import JournalLoaded, RecordFill, RecordPosition, RecoveredState
+from messages.journal import JournalLoaded, RecordFill, RecordPosition, RecordRequest, RecoveredState
 from messages.orders import OrderRole, OrderStatus
 from messages.positions import (
     BeginClosing,
@@ -27,7 +27,7 @@ from messages.positions import (
     PositionSide,
     PositionStatus,
 )
-from messages.trades import Side
+from messages.trades import RequestRow, Side
 
 from .stage import Stage, on_stage
 from .values import BTC, XRP_BTC, a_fill, a_position, a_price, applied
@@ -435,3 +435,23 @@ def test_a_stop_set_by_hand_is_followed_up_by_trailing() -> None:
         assert stage.book.positions[0].stop_loss_quote == D("100.4")
 
     on_stage(play, TRAILING)
+
+
+def test_levels_that_come_too_late_are_answered() -> None:
+    """Whoever asked for them is told that they do not stand."""
+    asked = RequestRow(id=ProposalId("r1"), kind="protect", at_us=0, symbol="", body="{}", verdict="taken")
+
+    def play(stage: Stage) -> None:
+        stage.says(
+            applied(a_fill(BUY, "1", "100")),
+            BeginClosing(position_id=P1, reason=CloseReason.MANUAL),
+            MoveStop(position_id=P1, stop_loss_quote=D(90), take_profit_quote=None, trailing=None, request=asked),
+            MoveStop(position_id=P1, stop_loss_quote=D(80), take_profit_quote=None, trailing=None),
+        )
+        (refused,) = stage.all_of(RecordRequest)
+        assert (refused.request.id, refused.request.verdict) == ("r1", "rejected")
+        assert refused.request.codes == ("NOTHING_TO_DO",)
+        assert [event.kind for event in refused.events] == ["request_rejected"]
+        assert stage.book.positions[0].stop_loss_quote is None
+
+    on_stage(play)

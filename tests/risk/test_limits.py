@@ -5,18 +5,23 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.risk.funds import OwnFunds
 from actors.risk.limits import RULES, judge, notional_usd, reduced
-from messages.base import Symbol
+from actors.risk.reservations import Reservation, Reservations
+from messages.base import Currency, ProposalId, Symbol
+from messages.positions import PositionStatus
 from messages.risk import RiskState, TradingState
 from messages.trades import Side
 from tests.order.values import a_proposal
-from tests.risk.values import BTC, NOW_US, a_review, circumstances, taken, the_settings
+from tests.position.values import a_position
+from tests.risk.values import BTC, NOW_US, a_claim, a_review, circumstances, taken, the_settings
 
-XRP = Symbol("XRP/USDT")
+XRP, XRP_BTC = Symbol("XRP/USDT"), Symbol("XRP/BTC")
 
 
 def codes(review: Any = None, **around: Any) -> list[str]:
@@ -49,6 +54,54 @@ def test_the_other_way_round_is_refused_and_the_same_way_is_not() -> None:
     assert codes(reservations=taken((BTC, Side.BUY, 1))) == []
     assert codes(reservations=taken((XRP, Side.SELL, 1))) == [], "another pair"
     assert codes(a_review(side=Side.SELL), reservations=taken((BTC, Side.BUY, 1))) == ["OPPOSITE_POSITION"]
+
+
+def test_what_an_open_trade_holds_pays_for_nothing_else() -> None:
+    """XRP/BTC is paid with bitcoin, on margin its fees and losses are; BTC/USDT outright holds it."""
+    paying, holding = taken((XRP_BTC, Side.BUY, 1)), Reservations()
+    holding.take(
+        Reservation(
+            trade_id=ProposalId("holds"),
+            symbol=BTC,
+            side=Side.BUY,
+            exposure_usd=Decimal(1),
+            claim=a_claim(BTC, leverage=1),
+        )
+    )
+
+    assert codes(claim=a_claim(XRP_BTC, leverage=1), reservations=holding) == ["FUNDS_IN_USE"]
+    assert codes(claim=a_claim(XRP_BTC, leverage=2), reservations=holding) == ["FUNDS_IN_USE"]
+    assert codes(claim=a_claim(BTC, leverage=1), reservations=paying) == ["FUNDS_IN_USE"], "whichever comes first"
+    assert codes(claim=a_claim(BTC, leverage=2), reservations=paying) == [], "on margin it holds nothing"
+    assert codes(claim=a_claim(BTC, leverage=1), reservations=holding) == [], "one more of the same"
+    assert codes(claim=a_claim(XRP, leverage=1), reservations=holding) == [], "dollars pay for it"
+
+
+@pytest.mark.parametrize(("result", "expected"), [("-0.3", ["FUNDS_OWED"]), ("-0.2", []), ("0.1", [])])
+def test_what_was_lost_beyond_what_there_was_is_not_filled_with_what_is_bought(
+    result: str, expected: list[str]
+) -> None:
+    funds = OwnFunds()
+    funds.begin([("BTC", Decimal("0.2"))], [("BTC", Decimal(result))], [])
+
+    assert codes(claim=a_claim(BTC, leverage=1), own_funds=funds) == expected
+    assert codes(claim=a_claim(BTC, leverage=2), own_funds=funds) == [], "on margin nothing of it is held"
+
+
+def test_a_result_counts_once_and_one_that_changes_counts_with_its_change() -> None:
+    funds, btc = OwnFunds(), Currency("BTC")
+    over = a_position(status=PositionStatus.CLOSED, exit_volume="1", exit_price="70")
+    before = a_position("earlier", status=PositionStatus.CLOSED, exit_volume="1", exit_price="60")
+    funds.begin([], [("BTC", Decimal(-40))], [before])
+    assert funds.owed(btc) == 40
+
+    funds.count(before, btc)
+    assert funds.owed(btc) == 40, "it is among what was realised"
+    funds.count(over, btc)
+    funds.count(over, btc)
+    assert funds.owed(btc) == 70
+    funds.count(attrs.evolve(over, exit_cost_quote=Decimal(200)), btc)
+    assert funds.owed(btc) == 0
 
 
 @pytest.mark.parametrize(
@@ -93,7 +146,8 @@ def test_everything_that_speaks_against_it_is_said_in_the_order_of_the_rules() -
         "TRADING_HALTED", "IN_COOLDOWN", "OPPOSITE_POSITION", "POSITION_LIMIT_SYMBOL", "POSITION_LIMIT_TOTAL",
         "EXPOSURE_LIMIT",
     ]  # fmt: skip
-    assert len(RULES) == len(found) + 1, "all but the one about shorts, which a long cannot break"
+    said_elsewhere = {"short_on_margin", "funds_in_use", "funds_owed"}
+    assert len(RULES) == len(found) + len(said_elsewhere), "of those a long on margin cannot break any"
 
 
 def test_a_short_without_leverage_is_a_sale_of_coins_we_own() -> None:

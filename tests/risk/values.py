@@ -5,10 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from actors.risk.funds import Claim, OwnFunds
 from actors.risk.limits import Circumstances
 from actors.risk.reservations import Reservation, Reservations
 from config.settings import CooldownSettings, LimitSettings, RiskSettings
-from messages.base import ProposalId, Symbol
+from messages.base import Currency, ProposalId, Symbol
 from messages.risk import RiskState
 from messages.trades import ReviewTrade, Side
 from tests.order.values import BTC, a_proposal
@@ -31,18 +32,27 @@ def taken(*trades: tuple[Symbol, Side, int]) -> Reservations:
     for number, (symbol, side, exposure) in enumerate(trades):
         reservations.take(
             Reservation(
-                trade_id=ProposalId(f"earlier-{number}"), symbol=symbol, side=side, exposure_usd=Decimal(exposure)
+                trade_id=ProposalId(f"earlier-{number}"),
+                symbol=symbol,
+                side=side,
+                exposure_usd=Decimal(exposure),
+                claim=a_claim(symbol),
             )
         )
     return reservations
 
 
+def a_claim(symbol: Symbol, *, leverage: int = 2) -> Claim:
+    base, _slash, quote = symbol.partition("/")
+    return Claim(spends=Currency(quote), holds=Currency(base) if leverage == 1 else None)
+
+
 def circumstances(**changes: Any) -> Circumstances:
     fields: dict[str, Any] = {
         "state": RiskState(), "reservations": Reservations(), "equity_usd": Decimal(10_000),
-        "settings": the_settings(), "now_us": NOW_US,
+        "settings": the_settings(), "now_us": NOW_US, "claim": a_claim(BTC), "own_funds": OwnFunds(),
     }  # fmt: skip
     return Circumstances(**{**fields, **changes})
 
 
-__all__ = ["BTC", "NOW_US", "a_review", "circumstances", "taken", "the_settings"]
+__all__ = ["BTC", "NOW_US", "a_claim", "a_review", "circumstances", "taken", "the_settings"]

@@ -20,9 +20,8 @@ from typing import Any
 
 import attrs
 
-from actors.order import adoption, protection
+from actors.order import adoption, book, protection
 from actors.order.actor import OrderActor
-from actors.order.book import OrderBook
 from actors.order.shell.adopting import Adopting
 from actors.order.shell.desk import OrderDesk
 from actors.order.shell.guarding import Guarding
@@ -268,7 +267,7 @@ FOUND: tuple[Found, ...] = (
     Found(
         name="spot trade closes margin",
         text="Somebody sells coins by hand on spot, and a position on margin counts as closed.",
-        swaps=(Swap(OrderBook._closed_by, " and (trade.proposal.leverage > 1) is fill.is_margin", ""),),
+        swaps=(Swap(book.is_closed_by, " and (proposal.leverage > 1) is fill.is_margin", ""),),
         breaks="I6",
         plan=a_story(
             2,
@@ -428,6 +427,11 @@ FOUND: tuple[Found, ...] = (
                 Settling._ended,
                 "message.filled_base is None or message.filled_base",
                 "message.filled_base is not None and message.filled_base",
+            ),
+            Swap(
+                protection._closing_steps,
+                "(_is_outdated(leaving, position) or _is_too_large(leaving, position))",
+                "_is_outdated(leaving, position)",
             ),
         ),
         breaks="I6",
@@ -613,7 +617,7 @@ FOUND: tuple[Found, ...] = (
         ),
         breaks="I5",
         plan=a_story(
-            61982,
+            118,
             PriceMoves(symbol=BTC_USDT, move_bps=0),
             PriceMoves(symbol=XRP_USDT, move_bps=0),
             PriceMoves(symbol=XRP_BTC, move_bps=0),

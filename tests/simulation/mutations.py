@@ -14,6 +14,7 @@ from actors.audit import Violation
 from actors.journal.actor import JournalActor
 from actors.order import intents, protection, sizing
 from actors.order.actor import OrderActor
+from actors.order.book import OrderBook
 from actors.order.shell.guarding import Guarding
 from actors.order.shell.requests import Requests
 from actors.order.shell.sending import Sending
@@ -438,6 +439,48 @@ DEFECTS: tuple[Defect, ...] = (
         old="self._commit(self._queue.in_flight)",
         new="self._commit((*self._queue.in_flight, *self._queue.next_group()))",
         breaks=("I2", "I3", "I9", "liveness", "crash-only"),
+    ),
+    # One balance, several trades -----------------------------------------------------------------
+    Defect(
+        name="coins of one position pay for another",
+        text="an entry is paid with the coins that another position holds, and they are missing at its stop",
+        where=limits.funds_in_use,
+        old="if now.reservations.holding(claim.spends)",
+        new="if not claim.spends",
+        breaks=("I4", "I5", "liveness"),
+    ),
+    Defect(
+        name="debt filled with what is bought",
+        text="coins are bought to be held although the account owes some, and a part of them is gone at once",
+        where=limits.funds_owed,
+        old="if not owed",
+        new="if owed >= 0",
+        breaks=("I4", "I5", "liveness"),
+    ),
+    # What is told late ---------------------------------------------------------------------------
+    Defect(
+        name="late fill of an order that is over is ignored",
+        text="a fill that is told after the end of its order does not count",
+        where=Settling._book_fill,
+        old="if fill.trade_id in tracked.fill_ids",
+        new="if not tracked.is_live or fill.trade_id in tracked.fill_ids",
+        breaks=("I6", "liveness"),
+    ),
+    Defect(
+        name="orders that are over forgotten by a crash",
+        text="a fill that is told after the end of its order and after a crash is taken for somebody else's",
+        where=OrderActor._recover_order,
+        old="self._book.retire(tracked)",
+        new="self._book.live.pop(order.id)",
+        breaks=("I6", "liveness"),
+    ),
+    Defect(
+        name="sale before a late fill forgotten",
+        text="what somebody sells by hand closes nothing when the fill that it closes is told later",
+        where=OrderBook.may_have_entered,
+        old="(*live, *self._ended_since(over_since_us, fill))",
+        new="live",
+        breaks=("I6", "liveness"),
     ),
     # Limits, local watch, alarms ------------------------------------------------------------------
     *WATCHED,

@@ -19,6 +19,7 @@ from actors.simulator.exercised import (
     POSITION_STATUSES,
     change,
     everyone,
+    in_words,
     merged,
     names_of_messages,
     possible,
@@ -60,6 +61,7 @@ def test_every_reason_is_for_something_that_exists() -> None:
     assert set(exercised.UNREACHED_MESSAGES) <= spoken()
     assert set(exercised.UNREACHED_CODES) <= rejection_codes()
     assert set(exercised.UNREACHED_REASONS) <= set(CloseReason)
+    assert set(exercised.UNREACHED_ROWS) <= set(TRANSITIONS)
     assert set(exercised.UNREACHED_STATUSES) <= {*exercised.FIRST_STATUSES, *POSITION_STATUSES}
 
 
@@ -74,6 +76,17 @@ def test_order_statuses_are_those_of_the_table() -> None:
     assert {change(one) for one in table} < set(possible()["order statuses"])
     assert "-> PENDING" in possible()["order statuses"]
     assert change((OrderStatus.OPEN, OrderStatus.FILLED)) == "OPEN -> FILLED"
+
+
+def test_every_row_of_the_table_counts_by_itself() -> None:
+    """A status that stays is no change of status: a late fill of an order that is over is a row all the same."""
+    rows = set(possible()["rows of the order table"])
+
+    assert rows == {in_words(row) for row in TRANSITIONS if row not in exercised.UNREACHED_ROWS}
+    assert {"CANCELLED, filled in part", "EXPIRED, filled in part", "PENDING, outcome unknown"} < rows
+    reached = merged(simulate(plan_of(seed, 2)).exercised for seed in range(1, 6))["rows of the order table"]
+    assert reached["PENDING, accepted"] > 0
+    assert set(reached) == rows
 
 
 def test_rejection_codes_are_found_in_the_code() -> None:

@@ -25,7 +25,7 @@ from actors.runtime.ports import Ports
 from actors.runtime.statistics import ActorReport
 from actors.runtime.typed_actor import Recover, TypedActor, kinds
 from config.settings import PaperSettings
-from messages.base import Command, Currency, Event, Message, ProposalId, Symbol
+from messages.base import Command, Currency, Event, Message, OrderId, ProposalId, Symbol
 from messages.exchange import AccountReported, GetAccount
 from messages.lifecycle import StopOpening
 from messages.market import Instrument, PriceMoved
@@ -39,10 +39,12 @@ from messages.orders import (
     OrderAccepted,
     OrderEnded,
     OrderRefused,
+    OrderStatus,
     PlaceOrder,
     PollOrders,
 )
 from messages.protocols import ExchangeOutbox, MockExchangeInbox
+from messages.trades import Side
 
 MICROSECONDS_PER_MS = 1_000
 RETRY_US = 1_000_000
@@ -144,6 +146,7 @@ class MockExchangeActor(TypedActor):
             self._faults,
             acknowledge_delay_us=paper.acknowledge_delay_ms * MICROSECONDS_PER_MS,
             fill_delay_us=paper.fill_delay_ms * MICROSECONDS_PER_MS,
+            may_end=self._may_end,
         )
         self._channel = Channel(self._faults)
         self._books = Books(
@@ -320,6 +323,16 @@ class MockExchangeActor(TypedActor):
         """Tell what maintenance has held back, if it is over."""
         self._say(self._telling.release())
         self._is_quiet = not self._telling.held
+
+    def _may_end(self, order_id: OrderId) -> bool:
+        """Say whether the end of this order is still to be told, and may be told wrong: one that is filled has none.
+
+        Of a sale outright the count is always right: where it was not, nobody could know what is left to be sold.
+        """
+        order = self._books.history.find(order_id)
+        if order is None or order.status is OrderStatus.FILLED:
+            return False
+        return order.is_margin or order.side is Side.BUY
 
     def _trade_of(self, event: Event) -> ProposalId | None:
         """Return the trade that a push belongs to, where it is about one of our orders."""

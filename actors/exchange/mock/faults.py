@@ -38,6 +38,7 @@ CountedFault = Literal[
     "lost_amends",
     "lost_amend_answers",
     "lost_executions",
+    "late_executions",
     "mute_answers",
 ]
 
@@ -75,6 +76,9 @@ class Faults:
     lost_amend_answers: int = 0
     lost_executions: int = 0
     """Executions that are not pushed: only polling and looking up tell them."""
+    late_executions: int = 0
+    """Executions that the end of their order overtakes: they are pushed a moment after it, and it counts without them.
+    Those of an order that fills wholly are told before its last one, and of a sale outright none is late."""
     mute_answers: int = 0
     """Answers, to whatever is asked, that are never told, not even as unknown. The request itself is carried out."""
     timeout_us: int = 0

@@ -6,7 +6,8 @@ Read in order: Saying, Telling (requests, questions, pushes), Channel.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 
 import attrs
 
@@ -25,6 +26,8 @@ from messages.orders import (
 TIMED_OUT = "EService:Timeout"
 CANCEL_TIMED_OUT = "EService:Timeout: the outcome of the cancel is unknown"
 AMEND_TIMED_OUT = "EService:Timeout: the outcome of the amend is unknown"
+LATE_US = 2_000_000
+"""How long after the end of its order an execution comes that the end has overtaken."""
 TOLD_TWICE = frozenset({OrderAccepted, OrderAmended, OrderEnded})
 
 
@@ -57,12 +60,21 @@ def amend_unknown(order_id: OrderId) -> AmendRefused:
 class Telling:
     """Turns what the books said into sayings, as slow and as faulty as the plan wants it."""
 
-    def __init__(self, faults: Faults, acknowledge_delay_us: int, fill_delay_us: int) -> None:
+    def __init__(
+        self,
+        faults: Faults,
+        acknowledge_delay_us: int,
+        fill_delay_us: int,
+        may_end: Callable[[OrderId], bool],
+    ) -> None:
         self._faults = faults
+        self._may_end = may_end
         self._acknowledge_delay_us = acknowledge_delay_us
         self._fill_delay_us = fill_delay_us
         self.held: list[Saying] = []
         """What is to be pushed when maintenance ends."""
+        self._late: dict[OrderId, list[Saying]] = {}
+        """Executions that wait for the end of their order."""
 
     # Requests -------------------------------------------------------------------------------------
 
@@ -130,9 +142,12 @@ class Telling:
         sayings: list[Saying] = []
         for event in events:
             saying = Saying(event, proposal_id, delay_us + self._fill_delay_us, is_push=True)
-            if type(event) is not ExecutionReported:
+            if not isinstance(event, ExecutionReported):
                 sayings += self._doubled(saying)
             elif not faults.strikes("lost_executions"):
+                if self._keeps_back(event, saying):
+                    continue
+                sayings += self._late.pop(event.fill.order_id, [])
                 if faults.duplicates_executions:
                     faults.struck["duplicates_executions"] += 1
                     sayings.append(saying)
@@ -147,16 +162,37 @@ class Telling:
         self._faults.struck["maintenance"] += len(sayings)
         return []
 
+    def _keeps_back(self, event: ExecutionReported, saying: Saying) -> bool:
+        """Say whether the execution waits for the end of its order: of one that may still end otherwise than filled."""
+        order_id = event.fill.order_id
+        if not self._faults.late_executions or not self._may_end(order_id) or event.fill.is_liquidation:
+            return False
+        self._faults.strikes("late_executions")
+        self._late.setdefault(order_id, []).append(saying)
+        return True
+
+    def _overtaken(self, saying: Saying) -> tuple[Saying, list[Saying]]:
+        """Return the end of an order as it is told when it overtakes executions, and those that follow it."""
+        event = saying.event
+        late = self._late.pop(event.order_id, []) if isinstance(event, OrderEnded) else []
+        if not late or not isinstance(event, OrderEnded) or event.filled_base is None:
+            return saying, late
+        told_late = (one.event.fill for one in late if isinstance(one.event, ExecutionReported))
+        late_base = sum((fill.volume_base for fill in told_late), Decimal(0))
+        saying = attrs.evolve(saying, event=attrs.evolve(event, filled_base=event.filled_base - late_base))
+        return saying, [attrs.evolve(one, delay_us=saying.delay_us + LATE_US) for one in late]
+
     # Both -----------------------------------------------------------------------------------------
 
     def _doubled(self, saying: Saying) -> list[Saying]:
+        saying, late = self._overtaken(saying)
         if self._faults.silent_ends and isinstance(saying.event, OrderEnded):
             self._faults.struck["silent_ends"] += 1
             saying = attrs.evolve(saying, event=attrs.evolve(saying.event, filled_base=None))
         if not self._faults.duplicates_answers or type(saying.event) not in TOLD_TWICE:
-            return [saying]
+            return [saying, *late]
         self._faults.struck["duplicates_answers"] += 1
-        return [saying, saying]
+        return [saying, saying, *late]
 
     def _extra_delay_us(self) -> int:
         extra_us = self._faults.answer_delay_us

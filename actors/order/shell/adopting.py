@@ -23,7 +23,6 @@ from actors.order.adoption import (
     tag_of,
 )
 from actors.order.book import Phase, Tracked, Trade
-from actors.order.lifecycle import apply_fill
 from actors.order.proposals import request_row
 from actors.order.protection import PROTECTIVE, TRIGGER_TYPES
 from actors.order.shell.booking import ZERO
@@ -77,7 +76,7 @@ class Adopting(Settling):
         order = order_of(one, trade.id, trade.position_id, self.now_us)
         booked = [fill for fill in one.found.fills if self._unbooked(fill) is None]
         for fill in booked:  # As somebody else's, before it was known whose order it was.
-            order = apply_fill(order, fill)
+            order = self._filled(order, fill)
         tracked = Tracked(order=order, trade=trade, phase=Phase.RESTING, heard_at_us=self.now_us)
         tracked.fill_ids.update(fill.trade_id for fill in booked)
         present = trade.live(one.role)

@@ -15,8 +15,8 @@ import attrs
 from actors.order import outbox
 from actors.order.book import Phase, Taking, Tracked, Trade
 from actors.order.intents import foreign_exit
-from actors.order.lifecycle import apply_fill
 from actors.order.shell.guarding import Guarding
+from actors.runtime.clock import MICROSECONDS
 from messages.base import NO_TRADE, OrderId, Symbol, TradeId
 from messages.journal import RecordAlert
 from messages.orders import Fill, Order, OrderRole
@@ -49,7 +49,7 @@ class Booking(Guarding):
         if tracked.counted_base >= rest.volume_base:
             tracked.counted_base -= rest.volume_base
         else:
-            tracked.order = apply_fill(tracked.order, rest, tracked.asked_base)
+            tracked.order = self._filled(tracked.order, rest, tracked.asked_base)
         self._leave_settling(tracked)
         if tracked.is_live and tracked.phase in (Phase.SENT, Phase.WAITING, Phase.RECORDING):
             tracked.phase = Phase.RESTING
@@ -196,7 +196,8 @@ class Booking(Guarding):
 
     def _put_by(self, rest: Fill | None, at_us: int) -> None:
         """Keep what closed nothing: an entry may have filled before it, of which we have not heard."""
-        if rest is not None and self._book.may_have_entered(rest, at_us):
+        over_since_us = self.now_us - self._settings.settle_lag_s * MICROSECONDS
+        if rest is not None and self._book.may_have_entered(rest, at_us, over_since_us):
             self._unclaimed.append((rest, at_us))
         elif rest is not None and rest.is_margin:
             self._leftovers.append(rest)

@@ -7,7 +7,7 @@ surveying, requests, and `actor.py` on top. What the lower ones need of the uppe
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping
 from decimal import Decimal
 
@@ -15,14 +15,14 @@ import attrs
 
 from actors.order import outbox
 from actors.order.book import OrderBook, Phase, Taking, Tracked, Trade
-from actors.order.lifecycle import Happening
+from actors.order.lifecycle import Happening, advance, apply_fill, completed, happening_of
 from actors.order.protection import is_too_little
 from actors.order.timers import LookAgain, PollDue
 from actors.runtime.clock import MICROSECONDS
 from actors.runtime.ports import Ports
 from actors.runtime.recovering import RecoveringActor
 from config.settings import OrderSettings
-from messages.base import NO_TRADE, OrderId, ProposalId, Symbol, TradeId
+from messages.base import NO_TRADE, ExternalOrderId, OrderId, ProposalId, Symbol, TradeId
 from messages.bus import PublicEvent
 from messages.journal import (
     RecordAlert,
@@ -30,7 +30,7 @@ from messages.journal import (
 )
 from messages.lifecycle import OrdersReconciled
 from messages.market import Instrument
-from messages.orders import Fill
+from messages.orders import Fill, Order, OrderStatus
 from messages.permits import CallKind, CallPriority, RequestPermit
 from messages.trades import (
     ChangeProtection,
@@ -41,6 +41,7 @@ from messages.trades import (
 REQUESTS_REMEMBERED = 10_000
 """The newest request ids in memory; older ones are known to the database alone."""
 TAKINGS_REMEMBERED = 1_000
+ZERO = Decimal(0)
 FOREVER_US = 365 * 86_400 * MICROSECONDS
 
 
@@ -84,6 +85,8 @@ class OrderDesk(RecoveringActor):
         self._leftovers: deque[Fill] = deque()
         """What was traded on margin and has closed nothing of ours."""
         self._repricing: set[ProposalId] = set()
+        self.happened: Counter[tuple[OrderStatus, Happening]] = Counter()
+        """How often each thing has happened to orders of each status since the start."""
         self._changes: dict[ProposalId, deque[ChangeProtection]] = {}
 
     def _of(self, proposal: TradeProposal) -> Instrument:
@@ -99,6 +102,29 @@ class OrderDesk(RecoveringActor):
             RequestPermit(kind=kind, priority=priority, order_id=tracked.order.id, deadline_us=self.now_us + wait_us),
             tracked.order.intent.proposal_id,
         )
+
+    def _advance(
+        self,
+        order: Order,
+        happening: Happening,
+        at_us: int,
+        *,
+        reason: str = "",
+        external_id: ExternalOrderId | None = None,
+    ) -> Order:
+        """Return the order after this has happened to it."""
+        self.happened[order.status, happening] += 1
+        return advance(order, happening, at_us, reason=reason, external_id=external_id)
+
+    def _filled(self, order: Order, fill: Fill, asked_base: Decimal = ZERO) -> Order:
+        """Return the order with the fill in it."""
+        self.happened[order.status, happening_of(order, fill, asked_base)] += 1
+        return apply_fill(order, fill, asked_base)
+
+    def _completed(self, order: Order) -> Order:
+        """Return the order as wholly filled."""
+        self.happened[order.status, Happening.FILLED_WHOLLY] += 1
+        return completed(order, self.now_us)
 
     def _look_up(self, tracked: Tracked) -> None:
         """Ask what the exchange knows of it; one question at a time waits for its permit."""

@@ -10,7 +10,7 @@ from typing import assert_never
 
 from actors.order import outbox
 from actors.order.book import Phase, Tracked, Trade
-from actors.order.lifecycle import Happening, advance
+from actors.order.lifecycle import Happening
 from actors.order.proposals import price_problems
 from actors.order.protection import Amend, CloseNow, Place, Withdraw, covers, plan
 from actors.order.retry import backoff_us
@@ -160,7 +160,7 @@ class Guarding(Sending):
     ) -> None:
         """End an order other than by its last fill, keep it, and see what the trade needs now."""
         before, trade = tracked.order, tracked.trade
-        order = tracked.order = advance(before, happening, at_us or self.now_us, reason=reason)
+        order = tracked.order = self._advance(before, happening, at_us or self.now_us, reason=reason)
         if order.status is not before.status:
             self._record(tracked, outbox.order_ended(order))
         self._retire(tracked)

@@ -7,13 +7,20 @@ from decimal import Decimal
 
 from actors.order import outbox
 from actors.order.book import Trade
-from actors.order.proposals import amount_problems, level_problems, price_problems, problems, request_row
+from actors.order.proposals import (
+    change_problems,
+    change_row,
+    changed,
+    level_problems,
+    price_problems,
+    problems,
+    request_row,
+)
 from actors.order.shell.surveying import Surveying
 from actors.order.sizing import size_problem
 from messages.base import PositionId, ProposalId
 from messages.journal import (
     RecordRequest,
-    RequestRow,
 )
 from messages.market import GetPrice, PriceReported
 from messages.orders import (
@@ -29,6 +36,7 @@ from messages.trades import (
     CloseTrade,
     ExecuteTrade,
     RejectRequest,
+    RequestRow,
     ReviewTrade,
     TradeApproved,
     TradeEnded,
@@ -211,39 +219,75 @@ class Requests(Surveying):
 
     def _change_protection(self, message: ChangeProtection) -> None:
         """Ask what the symbol costs now: new levels are measured against that."""
+        if message.request_id in self._requests:
+            return
+        self._remember(message.request_id)
         trade = self._book.trades.get(message.target_id)
-        if trade is None or not trade.held_base:
-            return
-        named = (("stop_loss", message.stop_loss_quote), ("take_profit", message.take_profit_quote))
-        found = amount_problems([(name, value) for name, value in named if value is not None])
-        if found:
-            self._alert("protection_refused", trade, "; ".join(text for _code, text in found))
-            return
-        self._changes.setdefault(trade.id, deque()).append(message)
-        self.emit(GetPrice(symbol=trade.proposal.symbol, wanted_for=trade.id), trade.id)
+        if trade is None:
+            self._refuse_change(message, "NOTHING_TO_DO", f"no trade {message.target_id} is alive, or not yet")
+        elif found := change_problems(message):
+            self._refuse_levels(message, found)
+        else:
+            self._changes.setdefault(trade.id, deque()).append(message)
+            self.emit(GetPrice(symbol=trade.proposal.symbol, wanted_for=trade.id), trade.id)
 
     def _move_levels(self, trade_id: ProposalId, price_quote: Decimal | None) -> None:
-        """Hand new levels to the position; one on the wrong side of the price is refused with an alert."""
+        """Hand new levels to the position, or keep them for the one that the entry will open.
+
+        They are kept in one breath with the position, so what was taken stands after a crash, and is not done twice.
+        """
         waiting = self._changes[trade_id]
         message = waiting.popleft()
         if not waiting:
             del self._changes[trade_id]
         trade = self._book.trades.get(trade_id)
-        if trade is None or not trade.held_base:
+        if trade is None or not self._has_levels(trade):
+            self._refuse_change(message, "NOTHING_TO_DO", f"trade {trade_id} is over, or being closed")
             return
-        stop, target = message.stop_loss_quote, message.take_profit_quote
-        if price_quote is not None:
-            trade.last_price_quote = price_quote
-            found = level_problems(trade.proposal.side, price_quote, stop, target)
-            if found:
-                self._alert("protection_refused", trade, "; ".join(text for _code, text in found))
-                return
+        found = self._wrong_levels(trade, message, price_quote)
+        if found:
+            self._refuse_levels(message, found)
+            return
+        trade.proposal = changed(trade.proposal, message)
+        row = change_row(message, self.now_us, "taken")
+        if not trade.left_base:
+            self.emit(RecordRequest(request=row), trade_id)
+            return
         self.emit(
             MoveStop(
                 position_id=trade.position_id,
-                stop_loss_quote=stop,
-                take_profit_quote=target,
+                stop_loss_quote=message.stop_loss_quote,
+                take_profit_quote=message.take_profit_quote,
                 trailing=message.trailing,
+                request=row,
             ),
-            trade.id,
+            trade_id,
         )
+
+    def _has_levels(self, trade: Trade) -> bool:
+        """Say whether there is something that levels are for: a position that stays, or an entry that may open one."""
+        if trade.left_base:
+            return trade.closing is None
+        return trade.live(OrderRole.ENTRY) is not None or OrderRole.ENTRY in trade.waiting
+
+    def _wrong_levels(
+        self, trade: Trade, message: ChangeProtection, price_quote: Decimal | None
+    ) -> tuple[tuple[str, str], ...]:
+        """Return which new level is on the wrong side: of the price, or of where the entry waits."""
+        if price_quote is None:
+            return ()
+        trade.last_price_quote = price_quote
+        if not trade.left_base:
+            return price_problems(changed(trade.proposal, message), price_quote)
+        return level_problems(trade.proposal.side, price_quote, message.stop_loss_quote, message.take_profit_quote)
+
+    def _refuse_levels(self, message: ChangeProtection, found: tuple[tuple[str, str], ...]) -> None:
+        """Say what is wrong with new levels; a person may believe that they stand."""
+        codes, texts = tuple(code for code, _text in found), tuple(text for _code, text in found)
+        row = change_row(message, self.now_us, "rejected", codes, texts)
+        event = outbox.alert("protection_refused", message.target_id, self.now_us, reason="; ".join(texts))
+        self.emit(RecordRequest(request=row, events=(event,)), message.target_id)
+
+    def _refuse_change(self, message: ChangeProtection, code: str, reason: str) -> None:
+        row = change_row(message, self.now_us, "rejected", (code,), (reason,))
+        self.emit(RecordRequest(request=row, events=(outbox.request_refused(row),)), message.target_id)

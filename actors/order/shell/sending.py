@@ -24,7 +24,6 @@ from actors.runtime.clock import MICROSECONDS
 from messages.base import OrderId
 from messages.journal import (
     RecordIntent,
-    RequestRow,
 )
 from messages.orders import (
     AmendOrder,
@@ -36,6 +35,7 @@ from messages.orders import (
     PollOrders,
 )
 from messages.permits import CallKind, CallPriority, PermitExpired, PermitGranted, RequestPermit
+from messages.trades import RequestRow
 
 PLACING = {
     OrderRole.STOP: CallPriority.PROTECT,

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from actors.order import outbox
 from actors.order.book import Phase, Tracked
-from actors.order.lifecycle import Happening, advance, amended, completed
+from actors.order.lifecycle import Happening, amended
 from actors.order.shell.booking import ZERO, Booking
 from actors.order.timers import AmendOverdue, LookUpOverdue
 from actors.runtime.clock import MICROSECONDS
@@ -49,7 +49,7 @@ class Settling(Booking):
     def _adopt(self, tracked: Tracked, external_id: ExternalOrderId, at_us: int) -> None:
         """The exchange has the order: keep its id, confirm protection, and do what was waiting for this."""
         before = tracked.order
-        order = advance(before, Happening.ACCEPTED, at_us, external_id=external_id)
+        order = self._advance(before, Happening.ACCEPTED, at_us, external_id=external_id)
         tracked.order = order
         tracked.heard_at_us = self.now_us
         if order is not before:
@@ -164,7 +164,7 @@ class Settling(Booking):
         """Silence may hide a live order: look for it, never send it again."""
         if tracked is None or not tracked.is_live or tracked.phase in (Phase.RESTING, Phase.SETTLING):
             return
-        tracked.order = advance(tracked.order, Happening.UNCERTAIN, self.now_us, reason=reason)
+        tracked.order = self._advance(tracked.order, Happening.UNCERTAIN, self.now_us, reason=reason)
         self._enter_settling(tracked)
         self._record(tracked)
         if tracked.order.intent.role is OrderRole.STOP:
@@ -220,7 +220,7 @@ class Settling(Booking):
 
     def _complete(self, tracked: Tracked) -> None:
         """End an order of which the exchange says that nothing is left."""
-        tracked.order = completed(tracked.order, self.now_us)
+        tracked.order = self._completed(tracked.order)
         self._record(tracked, outbox.order_filled(tracked.order))
         self._retire(tracked)
         self._align(tracked.trade)
