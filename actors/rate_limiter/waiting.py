@@ -203,7 +203,7 @@ class WaitingCalls:
         return other_call if other_call is not None and self._can_spare_token_for(other_call) else None
 
     def _counted(self) -> Iterator[tuple[WaitingCall, int]]:
-        """Yield the calls that may be the next to change an order, in order, with when the counters let them go.
+        """Yield the calls that may be the next to change an order, in order, with when a counter next lets them on.
 
         Each has its turn while those before it wait for their counters; whoever has its own ends this.
         """
@@ -215,12 +215,13 @@ class WaitingCalls:
                 return
             if call.symbol in waiting_pairs:
                 continue
-            engine_us = self.counters.engine_ready_us(call.request, call.symbol)
-            if engine_us > self._now_us:
-                waiting_pairs.add(call.symbol)
-            if is_opening and not self.counters.has_place(call.request, call.symbol):
+            ready_us = self.counters.engine_ready_us(call.request, call.symbol)
+            if ready_us > self._now_us:
+                waiting_pairs.add(call.symbol)  # Nobody in this pair has room before; then others may pass an amend.
+            elif is_opening and not self.counters.has_place(call.request, call.symbol):
                 continue
-            ready_us = max(engine_us, self._rest_for_amend_us(call))
+            else:
+                ready_us = self._rest_for_amend_us(call)
             yield call, ready_us
             if ready_us <= self._now_us:
                 return
