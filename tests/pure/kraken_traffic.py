@@ -63,6 +63,14 @@ class Traffic:
             if other != order
         )
 
+    def there(self, now_us: int) -> list[OrderId]:
+        """Return the orders that the exchange has acknowledged, and that are not being cancelled."""
+        return [
+            order
+            for order, known in self.orders.items()
+            if known.gone_us is None and known.touched and known.touched[0][0] <= now_us
+        ]
+
     def leave(self, now_us: int, request: RequestPermit) -> None:
         """A call about an order leaves."""
         order, pair, kind = request.order_id, request.symbol, request.kind

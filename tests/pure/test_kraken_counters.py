@@ -405,15 +405,14 @@ class Play:
         elif wish.kind is CallKind.POLL:
             calls.add(permit(CallKind.POLL, wish.priority, deadline_us=deadline_us), None)
         else:
-            order, kind = self._pick(wish, wish.kind)
+            order, kind = self._pick(wish, wish.kind, now_us)
             self.waiting.add(order)
             calls.add(self.traffic.ask(order, kind, wish.priority, wish.pair, deadline_us, now_us), None)
         self.serve(now_us)
 
-    def _pick(self, wish: Wish, kind: CallKind) -> tuple[OrderId, CallKind]:
+    def _pick(self, wish: Wish, kind: CallKind, now_us: int) -> tuple[OrderId, CallKind]:
         """Return an order that this can be about, and of which no call waits; without one, one is placed."""
-        there = [order for order, known in self.traffic.orders.items() if known.touched and known.gone_us is None]
-        there = [order for order in there if order not in self.waiting]
+        there = [order for order in self.traffic.there(now_us) if order not in self.waiting]
         if kind is PLACE or not there:
             return OrderId(f"o{next(self._ids)}"), PLACE
         return there[wish.order % len(there)], kind
