@@ -100,8 +100,8 @@ def test_falling_in_steps_is_falling_at_once(decay: int, waits_us: list[int]) ->
 @pytest.mark.parametrize("name", REST)
 def test_the_tiers_are_those_of_the_documentation(name: str) -> None:
     tier = TIERS[name]
-    assert (tier.rest_points, tier.rest_decay_milli_per_s) == (REST[name][0], REST[name][1] * 1_000)
-    assert (tier.engine_points, tier.engine_decay_milli_per_s) == (ENGINE[name][0], ENGINE[name][1] * 1_000)
+    assert (tier.rest_points, Fraction(tier.rest_decay_milli_per_s, 1_000)) == REST[name]
+    assert (tier.engine_points, Fraction(tier.engine_decay_milli_per_s, 1_000)) == ENGINE[name]
     assert tier.places == OPEN[name]
 
 
