@@ -39,6 +39,7 @@ from messages.base import UNSTAMPED, Message, ProposalId
 from messages.bus import Subscribe, Unsubscribe
 from messages.lifecycle import ActorFailed, DrainEngine, EngineReady, StartEngine
 from messages.market import Tick
+from messages.permits import CallGranted
 from messages.protocols import FromStrategy
 from messages.risk import SetTradingState
 from persistence.protocol import Journal
@@ -47,6 +48,8 @@ SPOKEN_OUTSIDE = frozenset(
     {StartEngine, DrainEngine, ActorFailed, Tick, SetTradingState, Subscribe, Unsubscribe, *FromStrategy.__args__}
 )
 """What people, the prices and the engine itself put in."""
+HEARD_ELSEWHERE = frozenset({CallGranted})
+"""What only a client of the real exchange listens to: the mock has no REST calls to ask for."""
 
 
 @attrs.frozen(kw_only=True)
@@ -101,7 +104,7 @@ def parts(world: World, engine: Machine) -> tuple[Part, ...]:
 def _check(actor_classes: tuple[type[TypedActor], ...]) -> None:
     """Raise WiringError unless what these actors declare fits together; once for each set of them."""
     declarations = [Declaration(actor.role, actor.accepts, actor.emits) for actor in actor_classes]
-    check_wiring(declarations, SPOKEN_OUTSIDE)
+    check_wiring(declarations, SPOKEN_OUTSIDE, HEARD_ELSEWHERE)
 
 
 class Machine:
@@ -146,7 +149,7 @@ class Machine:
         self.actors[part.actor_class.role] = actor
 
     def _connect(self) -> None:
-        self.switchboard.connect(self.actors, self._dispatcher.post_of)
+        self.switchboard.connect(self.actors, self._dispatcher.post_of, HEARD_ELSEWHERE)
 
     def _note_ready(self, message: Message) -> None:
         if type(message) is EngineReady:

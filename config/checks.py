@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import attrs
 
+from actors.rate_limiter.kraken_tiers import MILLI, PLACE_POINTS, QUERY_REST_POINTS_MAX, TIERS
 from config.settings import ExecutionSettings, RiskSettings, Settings
 
 EXECUTION = "execution.yaml"
@@ -45,6 +46,17 @@ def _budgets(execution: ExecutionSettings) -> Iterator[str]:
         yield (
             f"rate_limits.orders_reserved is {limits.orders_reserved}, which leaves nothing of "
             f"rate_limits.orders_burst ({limits.orders_burst}) for opening"
+        )
+    tier = TIERS[limits.kraken_tier]
+    if (limits.rest_points_reserved + QUERY_REST_POINTS_MAX) * MILLI > tier.rest_limit_milli:
+        yield (
+            f"rate_limits.rest_points_reserved is {limits.rest_points_reserved}, which leaves too little of the "
+            f"{tier.rest_points} points of rate_limits.kraken_tier ({limits.kraken_tier}) for queries"
+        )
+    if (limits.engine_points_reserved + PLACE_POINTS) * MILLI > tier.engine_limit_milli:
+        yield (
+            f"rate_limits.engine_points_reserved is {limits.engine_points_reserved}, which leaves too little of the "
+            f"{tier.engine_points} points of rate_limits.kraken_tier ({limits.kraken_tier}) for opening"
         )
     journal = execution.journal
     if journal.waiting_max < journal.group_max:

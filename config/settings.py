@@ -111,6 +111,12 @@ class RateLimitSettings:
     orders_burst: int = attrs.field(default=5, validator=POSITIVE)
     orders_reserved: int = attrs.field(default=2, validator=NOT_NEGATIVE)
     """Order tokens that only protecting, closing and cancelling may take."""
+    kraken_tier: str = attrs.field(default="starter", validator=in_(("starter", "intermediate", "pro", "none")))
+    """Whose limits Kraken's own counters are reckoned with; `none` reckons with none."""
+    rest_points_reserved: int = attrs.field(default=5, validator=NOT_NEGATIVE)
+    """Points of the REST counter that only protecting, closing and cancelling may use."""
+    engine_points_reserved: int = attrs.field(default=24, validator=NOT_NEGATIVE)
+    """Points of each pair's engine counter that only protecting, closing and cancelling may use."""
 
 
 @attrs.frozen(kw_only=True)

@@ -51,7 +51,7 @@ from messages.orders import (
     PlaceOrder,
     PollOrders,
 )
-from messages.permits import PermitExpired, PermitGranted, RequestPermit
+from messages.permits import CallGranted, CallsThrottled, PermitExpired, PermitGranted, RequestCall, RequestPermit
 from messages.positions import (
     ApplyFill,
     BeginClosing,
@@ -155,8 +155,8 @@ PositionOutbox = (
 RiskInbox = ReviewTrade | TradeEnded | PositionChanged | BookReported | SetTradingState | JournalLoaded
 RiskOutbox = TradeApproved | TradeRejected | RecordRiskState | TradingStateChanged
 
-RateLimiterInbox = RequestPermit
-RateLimiterOutbox = PermitGranted | PermitExpired
+RateLimiterInbox = RequestPermit | RequestCall | CallsThrottled
+RateLimiterOutbox = PermitGranted | PermitExpired | CallGranted
 
 SnapshotInbox = BookReported | EngineReady | StopOpening
 SnapshotOutbox = GetBook | RecordSnapshots

@@ -295,6 +295,7 @@ class OrderActor(Requests):
             deadline_us=deadline_us,
             heard_at_us=self.now_us,
             counted_base=counted_base,
+            touched_at_us=deadline_us,  # What left before the start may still arrive.
         )
         if order.intent.role in PROTECTIVE:
             tracked.asked_base = ANY_VOLUME  # An amend may have been under way: the look-up will say.

@@ -61,6 +61,8 @@ class Tracked:
     """When the look-up left that has not been answered yet."""
     amended_at_us: int | None = None
     """When the amend left that has not been answered yet."""
+    touched_at_us: int | None = None
+    """The latest instant at which the exchange may have taken it up or moved it; None before it has left."""
     fill_ids: set[TradeId] = attrs.field(factory=set)
     counted_base: Decimal = Decimal(0)
     """Of fills that were counted before the start and never booked: they will be told again."""
@@ -186,6 +188,7 @@ class OrderBook:
         self.by_position: dict[PositionId, Trade] = {}
         self.by_symbol: dict[Symbol, dict[ProposalId, Trade]] = {}
         self.live: dict[OrderId, Tracked] = {}
+        self._live_in: dict[Symbol, int] = {}
         self.over: OrderedDict[OrderId, Tracked] = OrderedDict()
 
     def open_trade(self, trade: Trade) -> None:
@@ -235,7 +238,18 @@ class OrderBook:
         present = trade.legs.get(tracked.order.intent.role)
         if present is None or not present.is_live or not tracked.order.is_over:
             trade.legs[tracked.order.intent.role] = tracked
+        self.enter(tracked)
+
+    def enter(self, tracked: Tracked) -> None:
+        """Take up an order among the living."""
+        if tracked.order.id not in self.live:
+            symbol = tracked.order.intent.symbol
+            self._live_in[symbol] = self._live_in.get(symbol, 0) + 1
         self.live[tracked.order.id] = tracked
+
+    def live_besides(self, tracked: Tracked) -> int:
+        """Return how many other orders of the same pair may be on the exchange, now or soon."""
+        return self._live_in.get(tracked.order.intent.symbol, 0) - (tracked.order.id in self.live)
 
     def find(self, order_id: OrderId) -> Tracked | None:
         """Return an order, live or remembered."""
@@ -245,12 +259,13 @@ class OrderBook:
         """Take an order that was given up back among the living: the exchange has it after all."""
         tracked.phase = Phase.RESTING
         self.over.pop(tracked.order.id, None)
-        self.live[tracked.order.id] = tracked
+        self.enter(tracked)
 
     def retire(self, tracked: Tracked) -> None:
         """Move an order whose status is terminal to the history, which forgets its oldest."""
         tracked.phase = Phase.OVER
-        self.live.pop(tracked.order.id, None)
+        if self.live.pop(tracked.order.id, None) is not None:
+            self._live_in[tracked.order.intent.symbol] -= 1
         self.over[tracked.order.id] = tracked
         while len(self.over) > self._history_max:
             self.over.popitem(last=False)

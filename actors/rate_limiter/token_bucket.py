@@ -45,6 +45,10 @@ class TokenBucket:
         missing = tokens * TOKEN - self._level
         return self._at_us if missing <= 0 else self._at_us - (-missing // self._per_minute)
 
+    def next_token_at_us(self) -> int:
+        """Return the first instant at which there is a whole token more than now; the present one if it is full."""
+        return self.ready_at_us(min(self._burst, self._level + TOKEN) // TOKEN)
+
     @property
     def millitokens(self) -> int:
         """What is there, in whole thousandths of a token, rounded down."""

@@ -31,16 +31,25 @@ class Declaration:
     emits: frozenset[type[Message]]
 
 
-def check_wiring(declarations: Iterable[Declaration], spoken_outside: frozenset[type[Message]]) -> None:
+def check_wiring(
+    declarations: Iterable[Declaration],
+    spoken_outside: frozenset[type[Message]],
+    heard_elsewhere: frozenset[type[Message]] = frozenset(),
+) -> None:
     """Raise WiringError unless every message has the receivers its kind demands.
 
-    `spoken_outside` are the messages that timers, I/O, the prices and people put in.
+    `spoken_outside` are the messages that timers, I/O, the prices and people put in; `heard_elsewhere` are events that
+    only an actor of another machine listens to.
     """
-    _check_wiring(tuple(declarations), spoken_outside)
+    _check_wiring(tuple(declarations), spoken_outside, heard_elsewhere)
 
 
 @cache  # Simulations start the same machine thousands of times.
-def _check_wiring(everyone: tuple[Declaration, ...], spoken_outside: frozenset[type[Message]]) -> None:
+def _check_wiring(
+    everyone: tuple[Declaration, ...],
+    spoken_outside: frozenset[type[Message]],
+    heard_elsewhere: frozenset[type[Message]],
+) -> None:
     said = spoken_outside.union(*(declaration.emits for declaration in everyone))
     heard: dict[type[Message], list[str]] = {}
     for declaration in everyone:
@@ -50,7 +59,7 @@ def _check_wiring(everyone: tuple[Declaration, ...], spoken_outside: frozenset[t
         receivers = heard.get(kind, [])
         if issubclass(kind, Command | Query) and len(receivers) != 1 and kind is not Recover:
             raise WiringError(f"{kind.__name__} needs exactly one receiver, has {receivers or 'none'}")
-        if issubclass(kind, Event) and not receivers:
+        if issubclass(kind, Event) and not receivers and kind not in heard_elsewhere:
             raise WiringError(f"nobody hears {kind.__name__}")
 
 
@@ -77,10 +86,15 @@ class Switchboard:
         self._taps: tuple[Callable[[Message], None], ...] = ()
         self.routed = 0
 
-    def connect(self, actors: Mapping[str, TypedActor], post_of: Callable[[TypedActor], Post]) -> None:
+    def connect(
+        self,
+        actors: Mapping[str, TypedActor],
+        post_of: Callable[[TypedActor], Post],
+        heard_elsewhere: frozenset[type[Message]] = frozenset(),
+    ) -> None:
         """Introduce the actors to each other; again after one was restarted."""
         self._posts = {role: post_of(actor) for role, actor in actors.items()}
-        routes: dict[type[Message], list[Post]] = {}
+        routes: dict[type[Message], list[Post]] = {kind: [] for kind in _in_order(heard_elsewhere)}
         for role, actor in actors.items():
             for kind in _in_order(actor.accepts):
                 routes.setdefault(kind, []).append(self._posts[role])

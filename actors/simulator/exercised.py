@@ -35,6 +35,7 @@ from messages.base import Message
 from messages.bus import Subscribe, Unsubscribe
 from messages.lifecycle import ActorFailed
 from messages.orders import OrderStatus
+from messages.permits import CallGranted, CallsThrottled, RequestCall
 from messages.positions import CloseReason, PositionStatus
 from messages.risk import TradingState
 from persistence.memory import MemoryJournal
@@ -107,6 +108,9 @@ UNREACHED_MESSAGES: Final[Mapping[type[Message], str]] = {
     ActorFailed: "in a simulation every failure ends the story, and is news",
     Subscribe: "said by those who listen from outside, such as the harness",
     Unsubscribe: "said by those who listen from outside, such as the harness",
+    RequestCall: "asked by a client of the real exchange: the mock makes no REST calls",
+    CallGranted: "told to a client of the real exchange: the mock makes no REST calls",
+    CallsThrottled: "said by a client of the real exchange: the mock's refusals are of single orders",
 }
 
 

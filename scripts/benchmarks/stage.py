@@ -51,7 +51,11 @@ def unlimited() -> Settings:
     execution = attrs.evolve(
         chosen.execution,
         rate_limits=RateLimitSettings(
-            api_per_minute=ENDLESS, api_burst=ENDLESS, orders_per_minute=ENDLESS, orders_burst=ENDLESS
+            api_per_minute=ENDLESS,
+            api_burst=ENDLESS,
+            orders_per_minute=ENDLESS,
+            orders_burst=ENDLESS,
+            kraken_tier="none",
         ),
         paper=attrs.evolve(chosen.execution.paper, balances=BALANCES),
     )

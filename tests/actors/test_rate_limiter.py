@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.rate_limiter.actor import RateLimiterActor
 from config.settings import RateLimitSettings
-from messages.base import OrderId, ProposalId
-from messages.permits import CallKind, CallPriority, PermitExpired, PermitGranted, RequestPermit, TokensReported
+from messages.base import OrderId, ProposalId, Symbol
+from messages.permits import (
+    CallGranted,
+    CallKind,
+    CallPriority,
+    CallsThrottled,
+    PairReported,
+    PermitExpired,
+    PermitGranted,
+    RequestCall,
+    RequestPermit,
+    ThrottleScope,
+    TokensReported,
+)
 from tests.runtime.driver import START_US, Stage, on_both, play
 
 SECOND_US = 1_000_000
 MINUTE_US = 60 * SECOND_US
 LIMITS = RateLimitSettings()
+BTC, ETH = Symbol("BTC/USD"), Symbol("ETH/USD")
 
 
 def request(
@@ -23,16 +37,22 @@ def request(
     priority: CallPriority = CallPriority.OPEN,
     within_us: int = 10 * MINUTE_US,
 ) -> RequestPermit:
-    return RequestPermit(kind=kind, priority=priority, order_id=OrderId(name), deadline_us=START_US + within_us)
+    return RequestPermit(
+        kind=kind, priority=priority, order_id=OrderId(name), symbol=BTC, deadline_us=START_US + within_us
+    )
 
 
 def enter(stage: Stage, limits: RateLimitSettings = LIMITS) -> RateLimiterActor:
-    stage.audience(PermitGranted, PermitExpired)
+    stage.audience(PermitGranted, PermitExpired, CallGranted)
     return stage.enter(RateLimiterActor, settings=limits)
 
 
 def granted(stage: Stage) -> list[str | None]:
     return [permit.order_id for permit in stage.of(PermitGranted)]
+
+
+def tokens(report: TokensReported) -> tuple[int, int, int]:
+    return report.api_millitokens, report.order_millitokens, report.waiting
 
 
 @on_both
@@ -45,7 +65,7 @@ async def test_a_call_leaves_at_once_while_there_are_tokens(stage: Stage) -> Non
     first, second = stage.of(PermitGranted)
     assert (first, first.proposal_id) == (PermitGranted(kind=CallKind.PLACE, order_id=OrderId("a")), "trade-a")
     assert (second, second.proposal_id) == (PermitGranted(kind=CallKind.POLL, order_id=None), None)
-    assert await stage.state_of(limiter) == TokensReported(api_millitokens=8_000, order_millitokens=4_000, waiting=0)
+    assert tokens(await stage.state_of(limiter)) == (8_000, 4_000, 0)
     assert len(stage.timers) == 0, "nobody waits, so nobody has to be woken"
 
 
@@ -63,7 +83,7 @@ async def test_a_call_that_waits_leaves_at_the_exact_instant(stage: Stage) -> No
 
     assert granted(stage) == ["a", "b", "c", "d"]
     assert stage.of(PermitGranted)[-1].proposal_id == "trade-d"
-    assert await stage.state_of(limiter) == TokensReported(api_millitokens=8_000, order_millitokens=2_000, waiting=0)
+    assert tokens(await stage.state_of(limiter)) == (8_000, 2_000, 0)
 
 
 @on_both
@@ -104,7 +124,7 @@ async def test_a_permit_not_given_by_its_deadline_expires_then_and_spends_nothin
 
 @on_both
 async def test_a_storm_is_served_in_order_with_few_timers(stage: Stage) -> None:
-    enter(stage)
+    enter(stage, RateLimitSettings(kraken_tier="none"))  # It would not let so many be open.
     for number in range(200):
         stage.say(request(str(number)))
     await stage.settle()
@@ -113,6 +133,93 @@ async def test_a_storm_is_served_in_order_with_few_timers(stage: Stage) -> None:
     await stage.advance(7 * MINUTE_US)
 
     assert granted(stage) == [str(number) for number in range(200)]
+
+
+@on_both
+async def test_rest_calls_leave_at_the_exact_instant(stage: Stage) -> None:
+    """Fifteen points, of which a third of one is never counted on and five are kept: nine queries, and then wait."""
+    limiter = enter(stage)
+    for number in range(10):
+        stage.say(RequestCall(call=number, points_milli=1_000, priority=CallPriority.QUERY), ProposalId(f"t{number}"))
+    await stage.advance(SECOND_US - 1)
+    assert [granted.call for granted in stage.of(CallGranted)] == list(range(9))
+    assert (await stage.state_of(limiter)).waiting == 1
+
+    await stage.advance(1)
+
+    last = stage.of(CallGranted)[-1]
+    assert (last.call, last.proposal_id) == (9, "t9")
+    report: TokensReported = await stage.state_of(limiter)
+    assert (report.waiting, report.rest_millipoints, report.rest_full_until_us) == (0, 9_670, None)
+    assert report.pairs == ()
+
+
+@on_both
+async def test_what_the_exchange_calls_full_is_waited_for_and_shown(stage: Stage) -> None:
+    limiter = enter(stage)
+    until_us = START_US + 10 * SECOND_US
+    stage.say(request("a"))
+    for scope, symbol in ((ThrottleScope.REST, None), (ThrottleScope.ORDERS, BTC)):
+        stage.say(CallsThrottled(scope=scope, symbol=symbol, until_us=until_us, reason="too many calls"))
+    stage.say(request("b", priority=CallPriority.PROTECT))
+    stage.say(RequestCall(call=1, points_milli=1_000, priority=CallPriority.PROTECT))
+    await stage.settle()
+
+    assert granted(stage) == ["a"]
+    report: TokensReported = await stage.state_of(limiter)
+    assert report.pairs == (PairReported(symbol=BTC, engine_millipoints=59_000, open_orders=0, full_until_us=until_us),)
+    assert (report.rest_millipoints, report.rest_full_until_us) == (14_670, until_us)
+    assert report.held_until_us is None
+
+    await stage.advance(11 * SECOND_US - 1)
+    assert granted(stage) == ["a"]
+    await stage.advance(1)
+    assert granted(stage) == ["a", "b"]
+    await stage.advance(3 * SECOND_US)
+    assert [one.call for one in stage.of(CallGranted)] == [1]
+    assert (await stage.state_of(limiter)).pairs[0].full_until_us is None
+
+
+@on_both
+async def test_while_all_is_held_nothing_leaves_and_deadlines_go_on(stage: Stage) -> None:
+    limiter = enter(stage)
+    until_us = START_US + 10 * SECOND_US
+    stage.say(CallsThrottled(scope=ThrottleScope.ALL, symbol=None, until_us=until_us, reason="maintenance"))
+    stage.say(request("stop", priority=CallPriority.PROTECT))
+    stage.say(request("late", within_us=5 * SECOND_US))
+    await stage.advance(10 * SECOND_US - 1)
+    assert granted(stage) == []
+    assert [expired.order_id for expired in stage.of(PermitExpired)] == ["late"]
+    assert (await stage.state_of(limiter)).held_until_us == until_us
+
+    await stage.advance(1)
+    assert granted(stage) == ["stop"]
+    assert (await stage.state_of(limiter)).held_until_us is None
+
+
+@on_both
+async def test_what_protects_and_has_no_place_is_told_so_at_once(stage: Stage) -> None:
+    enter(stage)
+    stage.say(attrs.evolve(request("stop", priority=CallPriority.PROTECT), open_orders=60))
+    stage.say(attrs.evolve(request("entry", within_us=SECOND_US), open_orders=61))
+    await stage.settle()
+    assert [expired.order_id for expired in stage.of(PermitExpired)] == ["stop"]
+
+    await stage.advance(SECOND_US)
+    assert [expired.order_id for expired in stage.of(PermitExpired)] == ["stop", "entry"]
+
+
+@pytest.mark.parametrize("tier", ["starter", "none"])
+def test_without_a_tier_nothing_is_counted(tier: str) -> None:
+    async def scenario(stage: Stage) -> None:
+        ample = {"orders_per_minute": 10**6, "orders_burst": 10**6, "api_per_minute": 10**6, "api_burst": 10**6}
+        enter(stage, RateLimitSettings(kraken_tier=tier, **ample))
+        for number in range(300):
+            stage.say(request(str(number), CallKind.CANCEL, CallPriority.CANCEL))
+        await stage.settle()
+        assert len(granted(stage)) == (300 if tier == "none" else 7)
+
+    play(scenario)
 
 
 def test_a_reserve_that_leaves_nothing_to_open_with_is_refused() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from actors.runtime.switchboard import Declaration, WiringError, check_wiring
 from actors.runtime.typed_actor import TypedActor, kinds
-from actors.system import SPOKEN_OUTSIDE
+from actors.system import HEARD_ELSEWHERE, SPOKEN_OUTSIDE
 from messages import protocols
 from messages.base import Command, Event, Message
 from scripts import draw_messages
@@ -67,7 +67,7 @@ def test_there_is_an_actor_for_every_role_and_none_besides() -> None:
 
 def test_every_machine_that_can_be_built_fits_together() -> None:
     for machine in machines(ACTORS):
-        check_wiring(machine, SPOKEN_OUTSIDE)
+        check_wiring(machine, SPOKEN_OUTSIDE, HEARD_ELSEWHERE)
 
 
 def test_private_words_stay_private() -> None:
@@ -136,13 +136,13 @@ def test_a_stranger_on_the_page_is_noticed() -> None:
 def test_a_message_that_leads_nowhere_breaks_the_machine(kind: type[Message]) -> None:
     [machine, *_others] = machines(ACTORS)
     with pytest.raises(WiringError, match=kind.__name__):
-        check_wiring([*machine, Declaration("stranger", NOTHING, frozenset({kind}))], SPOKEN_OUTSIDE)
+        check_wiring([*machine, Declaration("stranger", NOTHING, frozenset({kind}))], SPOKEN_OUTSIDE, HEARD_ELSEWHERE)
 
 
 def test_a_missing_actor_breaks_the_machine() -> None:
     [machine, *_others] = machines(tuple(actor for actor in ACTORS if actor.role != "journal"))
     with pytest.raises(WiringError):
-        check_wiring(machine, SPOKEN_OUTSIDE)
+        check_wiring(machine, SPOKEN_OUTSIDE, HEARD_ELSEWHERE)
 
 
 def test_an_actor_that_the_system_forgot_is_noticed() -> None:

@@ -25,6 +25,7 @@ CHANGED_WORDS = {
     "false": "true",
     "stop-loss": "stop-loss-limit",
     "take-profit": "take-profit-limit",
+    "starter": "pro",
 }
 CHANGED_NUMBERS = {
     "orders.protection_delay_ms": "7",
@@ -227,6 +228,16 @@ def test_a_file_that_says_nothing_changes_nothing(tmp_path: Path, text: str) -> 
         ("orders: {retry_first_ms: 40000}", ": orders.retry_longest_ms is 30000, below orders.retry_first_ms (40000)"),
         ("orders: {silence_max_s: 1}", ": orders.silence_max_s is 1, below orders.poll_s (5)"),
         ("rate_limits: {orders_reserved: 5}", ": rate_limits.orders_reserved is 5, which leaves nothing"),
+        (
+            "rate_limits: {rest_points_reserved: 11}",
+            ": rate_limits.rest_points_reserved is 11, which leaves too",
+        ),
+        ("rate_limits: {engine_points_reserved: 59}", ": rate_limits.engine_points_reserved is 59, which leaves too"),
+        (
+            "rate_limits: {kraken_tier: intermediate, engine_points_reserved: 122}",
+            "of the 125 points of rate_limits.kraken_tier (intermediate) for opening",
+        ),
+        ("rate_limits: {kraken_tier: vip}", "rate_limits.kraken_tier: "),
         (
             "journal: {commit_timeout_s: 1}",
             ": journal.commit_timeout_s is 1, below journal.commit_slow_ms (2000)",

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.rate_limiter.kraken_counters import MAY_USE_RESERVE, KrakenCounters
+from actors.rate_limiter.kraken_tiers import TIERS
 from actors.rate_limiter.token_bucket import TOKEN, TokenBucket
-from actors.rate_limiter.waiting import MAY_USE_RESERVE, SPENDS_ORDER_TOKEN, WaitingCall, WaitingCalls
+from actors.rate_limiter.waiting import SPENDS_ORDER_TOKEN, WaitingCall, WaitingCalls
+from messages.base import Symbol
 from messages.permits import CallKind, CallPriority, RequestPermit
 
 MINUTE_US = 60_000_000
 NEVER_US = 10**15
+BTC = Symbol("BTC/USD")
 rates = st.integers(1, 6_000)
 bursts = st.integers(1, 20)
 steps = st.lists(st.integers(0, 5_000_000), max_size=60)
@@ -106,7 +111,7 @@ def assert_within(granted_us: list[int], per_minute: int, burst: int) -> None:
 def request(
     kind: CallKind = CallKind.PLACE, priority: CallPriority = CallPriority.OPEN, deadline_us: int = NEVER_US
 ) -> RequestPermit:
-    return RequestPermit(kind=kind, priority=priority, order_id=None, deadline_us=deadline_us)
+    return RequestPermit(kind=kind, priority=priority, order_id=None, symbol=BTC, deadline_us=deadline_us)
 
 
 def waiting_calls(
@@ -116,6 +121,7 @@ def waiting_calls(
         api=TokenBucket(per_minute=api[0], burst=api[1], now_us=0),
         orders=TokenBucket(per_minute=orders[0], burst=orders[1], now_us=0),
         orders_reserved=reserved,
+        counters=KrakenCounters(TIERS["none"], rest_points_reserved=0, engine_points_reserved=0, now_us=0),
     )
 
 
@@ -124,8 +130,14 @@ def put(calls: WaitingCalls, *requests: RequestPermit) -> None:
         calls.add(one, None)
 
 
+def permits(calls: WaitingCalls) -> list[WaitingCall]:
+    """Grant what may leave; nothing here is a REST call."""
+    granted = calls.grant()
+    return [call for call in granted if isinstance(call, WaitingCall)]
+
+
 def granted(calls: WaitingCalls) -> list[tuple[CallPriority, CallKind]]:
-    return [(call.priority, call.request.kind) for call in calls.grant()]
+    return [(call.priority, call.request.kind) for call in permits(calls)]
 
 
 OPEN = (CallPriority.OPEN, CallKind.PLACE)
@@ -212,7 +224,7 @@ def test_x25_on_any_schedule(
             assert call.request.deadline_us <= now_us
             waiting.remove(call)
             expired.append(call)
-        for call in calls.grant():
+        for call in permits(calls):
             assert now_us < call.request.deadline_us
             waiting.remove(call)
             spends_order = call.request.kind in SPENDS_ORDER_TOKEN
@@ -233,7 +245,7 @@ def test_x25_on_any_schedule(
             serve(now_us)
         now_us = until_us
         calls.add(wish, None)
-        waiting.append(WaitingCall(wish.priority, arrival, wish, None))
+        waiting.append(WaitingCall(wish.priority, arrival, wish, None, BTC))
         serve(now_us)
     while (next_us := calls.next_instant_us()) is not None:
         now_us = next_us
@@ -249,14 +261,14 @@ def test_x25_on_any_schedule(
 def test_a_poll_delays_nobody(api: tuple[int, int], orders: tuple[int, int], wishes: list[RequestPermit]) -> None:
     """Every call of a higher priority leaves at the same instant, whether others only ask or not."""
 
-    def instants(chosen: list[RequestPermit]) -> list[tuple[RequestPermit, int]]:
+    def instants(chosen: list[RequestPermit]) -> list[tuple[object, int]]:
         calls = waiting_calls(api=api, orders=orders, reserved=0)
         put(calls, *chosen)
-        left: list[tuple[RequestPermit, int]] = [(call.request, 0) for call in calls.grant()]
+        left: list[tuple[Any, int]] = [(call.request, 0) for call in permits(calls)]
         while (next_us := calls.next_instant_us()) is not None:
             calls.refill(next_us)
             calls.expire(next_us)
-            left += [(call.request, next_us) for call in calls.grant()]
+            left += [(call.request, next_us) for call in permits(calls)]
         return [(wish, at_us) for wish, at_us in left if wish.priority is not CallPriority.QUERY]
 
     assert instants(wishes) == instants([wish for wish in wishes if wish.priority is not CallPriority.QUERY])

@@ -20,6 +20,7 @@ from messages.base import Currency, Symbol
 from messages.bus import Subscribe, Topic
 from messages.journal import RecordSnapshots
 from messages.orders import AmendOrder, LookUpOrder, OrderRole, PlaceOrder, PollOrders
+from messages.permits import CallGranted, CallPriority, RequestCall
 from tests.scenarios.conftest import with_settings
 
 ENTRY, STOP, TARGET = OrderRole.ENTRY, OrderRole.STOP, OrderRole.TARGET
@@ -27,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BTC = Symbol("BTC/USDT")
 Told = Callable[[Harness], Any]
 NO_LIMITS = {"limits": {"positions_per_symbol_max": 100, "positions_total_max": 100}}
+QUICK = {"api_per_minute": 6_000, "api_burst": 1_000, "orders_per_minute": 6_000, "orders_burst": 1_000}
 NO_COOLDOWNS = {"after_win_s": 0, "after_loss_s": 0, "after_3_losses_s": 0, "after_5_losses_s": 0}
 THROTTLED = "EAPI:Rate limit exceeded"
 
@@ -236,6 +238,13 @@ def after_results(count: int, out: int) -> Told:
     return told
 
 
+def queried(world: Harness) -> int:
+    """A client of the exchange asks for some REST calls at once; count those that may leave."""
+    for number in range(20):
+        world.tell(RequestCall(call=number, points_milli=1_000, priority=CallPriority.QUERY))
+    return len(world.said(CallGranted))
+
+
 def said(kind: type) -> Callable[[Harness, Any], int]:
     """Count the messages of a type."""
     return lambda world, _trade: len(world.said(kind))
@@ -300,6 +309,9 @@ KEYS = (
     Key("rate_limits.orders_per_minute", 6, lambda world: many(world, 10, 10), NO_LIMITS),
     Key("rate_limits.orders_burst", 8, many, NO_LIMITS),
     Key("rate_limits.orders_reserved", 0, many, NO_LIMITS),
+    Key("rate_limits.kraken_tier", "pro", lambda world: many(world, 40), {**NO_LIMITS, "rate_limits": QUICK}),
+    Key("rate_limits.rest_points_reserved", 1, queried),
+    Key("rate_limits.engine_points_reserved", 50, lambda world: many(world, 20), {**NO_LIMITS, "rate_limits": QUICK}),
     Key("snapshots.every_s", 10, photographed(lambda world: len(world.journal.snapshots))),
     Key(
         "snapshots.ring_max",

@@ -29,6 +29,7 @@ from actors.order.shell.booking import ZERO
 from actors.order.shell.settling import Settling
 from actors.order.sizing import exit_level_quote
 from actors.order.survey import Survey
+from actors.runtime.clock import MICROSECONDS
 from messages.base import OrderId, PositionId, ProposalId
 from messages.journal import ADOPTED, RecordIntent
 from messages.orders import (
@@ -77,14 +78,20 @@ class Adopting(Settling):
         booked = [fill for fill in one.found.fills if self._unbooked(fill) is None]
         for fill in booked:  # As somebody else's, before it was known whose order it was.
             order = self._filled(order, fill)
-        tracked = Tracked(order=order, trade=trade, phase=Phase.RESTING, heard_at_us=self.now_us)
+        tracked = Tracked(
+            order=order,
+            trade=trade,
+            phase=Phase.RESTING,
+            heard_at_us=self.now_us,
+            touched_at_us=self.now_us + self._settings.deadline_s * MICROSECONDS,  # By an amend still under way.
+        )
         tracked.fill_ids.update(fill.trade_id for fill in booked)
         present = trade.live(one.role)
         if present is None or one.is_open:
             trade.legs[one.role] = tracked
             if present is not None:
                 self._withdraw(present)  # The journal's was followed by this one: it left, if ever, before.
-        self._book.live[order.id] = tracked
+        self._book.enter(tracked)
         if self._known_ids is not None:
             self._known_ids.add(order.id)
         tracked.is_withdrawn = self._is_unwanted(trade, order)

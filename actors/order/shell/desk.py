@@ -99,7 +99,15 @@ class OrderDesk(RecoveringActor):
 
     def _ask_permit(self, tracked: Tracked, kind: CallKind, priority: CallPriority, wait_us: int = FOREVER_US) -> None:
         self.emit(
-            RequestPermit(kind=kind, priority=priority, order_id=tracked.order.id, deadline_us=self.now_us + wait_us),
+            RequestPermit(
+                kind=kind,
+                priority=priority,
+                order_id=tracked.order.id,
+                symbol=tracked.order.intent.symbol,
+                touched_at_us=tracked.touched_at_us,
+                open_orders=self._book.live_besides(tracked),
+                deadline_us=self.now_us + wait_us,
+            ),
             tracked.order.intent.proposal_id,
         )
 

@@ -148,7 +148,7 @@ class Sending(OrderDesk):
             self._over(tracked, Happening.WITHDRAWN, "less was held when it could be sent")
             return
         tracked.phase = Phase.SENT
-        tracked.deadline_us = self.now_us + self._settings.deadline_s * MICROSECONDS
+        tracked.deadline_us = tracked.touched_at_us = self.now_us + self._settings.deadline_s * MICROSECONDS
         self.emit(PlaceOrder(intent=intent, deadline_us=tracked.deadline_us), intent.proposal_id)
         # Twice the deadline: later than any client timeout, so it only speaks when the exchange actor is mute.
         self.after(2 * self._settings.deadline_s * MICROSECONDS, AnswerOverdue(order_id=intent.id), intent.proposal_id)
@@ -158,8 +158,12 @@ class Sending(OrderDesk):
             self._set_poll()
             return
         tracked = self._book.live.get(message.order_id) if message.order_id is not None else None
-        if tracked is not None and message.kind is CallKind.PLACE and tracked.phase is Phase.WAITING:
-            self._over(tracked, Happening.WITHDRAWN, "no permit in time: too many calls")
+        if tracked is None or message.kind is not CallKind.PLACE or tracked.phase is not Phase.WAITING:
+            return
+        if tracked.order.intent.role is OrderRole.ENTRY or tracked.is_withdrawn:
+            self._over(tracked, Happening.WITHDRAWN, "no permit in time: too many calls or open orders")
+        else:  # It would have waited for ever for its turn: the exchange would refuse it, so it counts as refused.
+            self._over(tracked, Happening.REFUSED, "too many orders are open in the pair", may_retry=False)
 
     def _withdraw(self, tracked: Tracked) -> None:
         """Get rid of an order, wherever it is on its way."""
@@ -193,6 +197,7 @@ class Sending(OrderDesk):
             if isinstance(step, Amend) and step.tracked is tracked and order.external_id is not None:
                 tracked.is_amend_asked = True
                 tracked.asked_base = max(tracked.asked_base, step.volume_base)
+                tracked.touched_at_us = deadline_us = self.now_us + self._settings.deadline_s * MICROSECONDS
                 self.emit(
                     AmendOrder(
                         order_id=order.id,
@@ -200,7 +205,7 @@ class Sending(OrderDesk):
                         symbol=order.intent.symbol,
                         volume_base=step.volume_base,
                         trigger_price_quote=step.trigger_price_quote,
-                        deadline_us=self.now_us + self._settings.deadline_s * MICROSECONDS,
+                        deadline_us=deadline_us,
                     ),
                     trade.id,
                 )

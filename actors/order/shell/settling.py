@@ -52,6 +52,8 @@ class Settling(Booking):
         order = self._advance(before, Happening.ACCEPTED, at_us, external_id=external_id)
         tracked.order = order
         tracked.heard_at_us = self.now_us
+        if tracked.phase is not Phase.RESTING:
+            _touched_by(tracked, self.now_us)
         if order is not before:
             became_open = before.status is OrderStatus.PENDING
             events = (outbox.order_placed(order),) if became_open else ()
@@ -90,6 +92,7 @@ class Settling(Booking):
             return
         tracked.is_amend_asked = False
         tracked.amended_at_us = None
+        _touched_by(tracked, self.now_us)
         tracked.trade.failures.pop(tracked.order.intent.role, None)
         if tracked.order.intent.role is OrderRole.STOP:
             tracked.trade.bare_since_us = None
@@ -275,3 +278,8 @@ class Settling(Booking):
                 tracked.heard_at_us = self.now_us
                 self._alert("order_silent", tracked.trade, f"no news of order {tracked.order.id}")
                 self._look_up(tracked)
+
+
+def _touched_by(tracked: Tracked, now_us: int) -> None:
+    """The exchange has said that it has taken or moved the order: that was not later than now."""
+    tracked.touched_at_us = now_us if tracked.touched_at_us is None else min(tracked.touched_at_us, now_us)

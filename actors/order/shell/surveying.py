@@ -205,10 +205,14 @@ class Surveying(Adopting):
         return True
 
     def _ask_about(self, order_id: OrderId) -> None:
+        unknown = None if self._survey is None else self._survey.unknown.get(order_id)
+        tracked = self._book.find(order_id)
+        known_symbol = None if tracked is None else tracked.order.intent.symbol
         permit = RequestPermit(
             kind=CallKind.LOOK_UP,
             priority=CallPriority.QUERY,
             order_id=order_id,
+            symbol=known_symbol if unknown is None else unknown.symbol,
             deadline_us=self.now_us + FOREVER_US,
         )
         self.emit(permit, NO_TRADE)
