@@ -71,8 +71,10 @@ class Limits:
         self._open: dict[ProposalId, TradeProposal] = {}
         """Trades that were approved and have not ended since; one that a late fill brings back is not counted."""
         self._exposures_usd: dict[ProposalId, Decimal] = {}
-        self._prices_told: dict[ProposalId, Decimal | None] = {}
-        """The last price that was told for the sake of a trade."""
+        self._prices_told: dict[int, Decimal | None] = {}
+        """Each price that was told, by the message that told it, or that approved a trade with it."""
+        self._measures: dict[OrderId, Decimal | None] = {}
+        """The price that each entry was measured by: the approved one, and for a new attempt the one just told."""
         self._entries: dict[OrderId, OrderIntent] = {}
         self._deadlines_us: dict[OrderId, int] = {}
         self.checks: Mapping[type[Message], Callable[[Any], None]] = {
@@ -142,7 +144,7 @@ class Limits:
         return cooldowns.after_loss_s if losses else cooldowns.after_win_s
 
     def _pricing(self, message: PriceReported) -> None:
-        self._prices_told[message.wanted_for] = message.last_quote
+        self._prices_told[message.id] = message.last_quote
 
     def _ending(self, message: TradeEnded) -> None:
         self._open.pop(message.trade_id, None)
@@ -151,6 +153,7 @@ class Limits:
 
     def _approving(self, message: TradeApproved) -> None:
         proposal = message.proposal
+        self._prices_told[message.id] = message.price_quote
         limits = self._settings.risk.limits
         if self._state is not TradingState.ACTIVE:
             self._judge.breaks("I7", f"trade {proposal.id} is approved while trading is {self._state.value}")
@@ -179,9 +182,13 @@ class Limits:
             self._judge.breaks("I7", f"{len(alive)} trades are alive with {proposal.id}")
 
     def _sum_up(self, message: TradeApproved) -> None:
-        """What is approved and alive is no more than its share of what the account is worth."""
+        """What is approved and alive is no more than its share of what the account is worth.
+
+        A trade that a late fill has brought back counts for what it holds, and that is less than what was approved.
+        """
         self._exposures_usd[message.proposal.id] = message.exposure_usd
-        total_usd = sum((self._exposures_usd.get(id_, ZERO) for id_ in self._judge.alive), ZERO)
+        counted = self._judge.alive.keys() & self._open.keys()
+        total_usd = sum((self._exposures_usd.get(id_, ZERO) for id_ in counted), ZERO)
         most_usd = max(self._equities_usd) * self._settings.risk.limits.exposure_max_pct / ONE_HUNDRED
         if total_usd > most_usd:
             self._judge.breaks("I7", f"with {message.proposal.id} the exposure is {total_usd} of at most {most_usd}")
@@ -192,6 +199,7 @@ class Limits:
         intent = message.order.intent
         if intent.role is OrderRole.ENTRY:
             self._entries[intent.id] = intent
+            self._measures[intent.id] = self._prices_told.get(message.caused_by)
 
     def _asking(self, message: RequestPermit) -> None:
         """An entry that cannot leave in time is given up: the price it was sized at is of yesterday by then."""
@@ -230,8 +238,8 @@ class Limits:
             self._fills_near_the_price(intent, intent.limit_price_quote)
 
     def _fills_near_the_price(self, intent: OrderIntent, limit_quote: Decimal) -> None:
-        told_quote = self._prices_told.get(intent.proposal_id)
-        if intent.reference_price_quote != told_quote:
+        told_quote = self._measures.get(intent.id)
+        if told_quote is None or intent.reference_price_quote != told_quote:
             text = f"entry {intent.id} is measured by {intent.reference_price_quote}, the price told was {told_quote}"
             self._judge.breaks("I7", text)
             return
