@@ -5,7 +5,7 @@ One message is handled at a time, so a hundred proposals of the same instant mee
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import assert_never
@@ -14,7 +14,7 @@ import attrs
 
 from actors.order.proposals import from_row, reserved_usd
 from actors.position.profit import realised
-from actors.risk.funds import OwnFunds, claim_of
+from actors.risk.funds import Claim, OwnFunds, claim_of
 from actors.risk.limits import Circumstances, judge, notional_usd, reduced
 from actors.risk.reservations import Reservation, Reservations
 from actors.risk.results import after_result
@@ -32,6 +32,8 @@ from messages.risk import RiskState, SetTradingState, TradingStateChanged
 from messages.trades import ReviewTrade, Side, TradeApproved, TradeEnded, TradeProposal, TradeRejected
 
 RESULTS_REMEMBERED = 1_000
+LATE_US = 60_000_000
+"""So long after the end of a trade a fill of it may be told: as long as the records of the exchange lag behind."""
 
 
 @attrs.frozen(kw_only=True)
@@ -70,6 +72,8 @@ class RiskActor(RecoveringActor):
         self._reservations = Reservations()
         self._rates: dict[Currency, Decimal] = dict.fromkeys(usd_equivalents, Decimal(1))
         self._own_funds = OwnFunds()
+        self._late: deque[tuple[int, Claim]] = deque()
+        """The claims of trades that were over a moment ago, and until when they count."""
         self._results: OrderedDict[PositionId, Decimal] = OrderedDict()
 
     def on_receive(self, message: RiskInbox) -> None:
@@ -82,7 +86,7 @@ class RiskActor(RecoveringActor):
             case PositionChanged():
                 self._follow(message.position)
             case TradeEnded():
-                self._reservations.release(message.trade_id)
+                self._free(self._reservations.release(message.trade_id))
             case BookReported():
                 self._equity_usd = self._equity_start_usd + message.realised_usd + message.unrealised_usd
             case SetTradingState():
@@ -123,11 +127,22 @@ class RiskActor(RecoveringActor):
             )
         )
 
+    def _free(self, reservation: Reservation | None) -> None:
+        """Give the slot back at once, the claim on the balances when no late fill can bring the trade back."""
+        if reservation is not None:
+            self._late.append((self.now_us + LATE_US, reservation.claim))
+
+    def _late_claims(self) -> tuple[Claim, ...]:
+        while self._late and self._late[0][0] <= self.now_us:
+            self._late.popleft()
+        return tuple(claim for _until_us, claim in self._late)
+
     def _circumstances(self, proposal: TradeProposal) -> Circumstances:
         return Circumstances(
             state=self._state,
             reservations=self._reservations,
             claim=claim_of(self._instruments[proposal.symbol], proposal.leverage),
+            late=self._late_claims(),
             own_funds=self._own_funds,
             equity_usd=self._equity_usd,
             settings=self._settings,
@@ -194,6 +209,9 @@ class RiskActor(RecoveringActor):
         living = state.living
         for row in state.approved:
             if row.id not in living:
+                proposal = from_row(row)
+                claim = claim_of(self._instruments[proposal.symbol], proposal.leverage)
+                self._late.append((self.now_us + LATE_US, claim))
                 continue
             proposal, exposure_usd = from_row(row), reserved_usd(row)
             if row.kind == ADOPTED:  # Nobody has reviewed it, so nobody has reserved anything for it.

@@ -36,6 +36,8 @@ class Circumstances:
     reservations: Reservations
     claim: Claim
     """The trade's own, on the balances of the account."""
+    late: tuple[Claim, ...]
+    """Of trades that were over a moment ago: a fill of theirs may still be told."""
     own_funds: OwnFunds
     equity_usd: Decimal
     settings: RiskSettings
@@ -84,9 +86,10 @@ def funds_in_use(_review: ReviewTrade, now: Circumstances) -> Finding | None:
     that is paid with what another one holds is refused, whichever of them comes first.
     """
     claim = now.claim
-    if now.reservations.holding(claim.spends):
+    if now.reservations.holding(claim.spends) or any(late.holds == claim.spends for late in now.late):
         return Finding("FUNDS_IN_USE", f"it would be paid with {claim.spends} that an open trade holds")
-    if claim.holds is not None and now.reservations.spending(claim.holds):
+    is_spent = now.reservations.spending(claim.holds) if claim.holds is not None else 0
+    if is_spent or any(late.spends == claim.holds for late in now.late):
         return Finding("FUNDS_IN_USE", f"an open trade is paid with the {claim.holds} that this one would hold")
     return None
 

@@ -44,14 +44,15 @@ class Reservations:
         self._count_claim(reservation.claim, 1)
         self.exposure_usd += reservation.exposure_usd
 
-    def release(self, trade_id: ProposalId) -> None:
-        """Free what the trade had reserved; once."""
+    def release(self, trade_id: ProposalId) -> Reservation | None:
+        """Free what the trade had reserved, once, and return it."""
         reservation = self._by_trade.pop(trade_id, None)
         if reservation is None:
-            return
+            return None
         self._by_symbol[reservation.symbol][reservation.side] -= 1
         self._count_claim(reservation.claim, -1)
         self.exposure_usd -= reservation.exposure_usd
+        return reservation
 
     def _count_claim(self, claim: Claim, by: int) -> None:
         self._spending[claim.spends] += by

@@ -77,6 +77,14 @@ def test_what_an_open_trade_holds_pays_for_nothing_else() -> None:
     assert codes(claim=a_claim(XRP, leverage=1), reservations=holding) == [], "dollars pay for it"
 
 
+def test_coins_of_a_trade_that_was_over_a_moment_ago_pay_for_nothing_either() -> None:
+    """A fill of it may still be told."""
+    assert codes(claim=a_claim(XRP_BTC, leverage=1), late=(a_claim(BTC, leverage=1),)) == ["FUNDS_IN_USE"]
+    assert codes(claim=a_claim(BTC, leverage=1), late=(a_claim(XRP_BTC, leverage=2),)) == ["FUNDS_IN_USE"]
+    assert codes(claim=a_claim(BTC, leverage=2), late=(a_claim(XRP_BTC, leverage=2),)) == []
+    assert codes(claim=a_claim(XRP, leverage=1), late=(a_claim(XRP_BTC, leverage=1), a_claim(BTC, leverage=1))) == []
+
+
 @pytest.mark.parametrize(("result", "expected"), [("-0.3", ["FUNDS_OWED"]), ("-0.2", []), ("0.1", [])])
 def test_what_was_lost_beyond_what_there_was_is_not_filled_with_what_is_bought(
     result: str, expected: list[str]

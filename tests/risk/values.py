@@ -50,7 +50,7 @@ def a_claim(symbol: Symbol, *, leverage: int = 2) -> Claim:
 def circumstances(**changes: Any) -> Circumstances:
     fields: dict[str, Any] = {
         "state": RiskState(), "reservations": Reservations(), "equity_usd": Decimal(10_000),
-        "settings": the_settings(), "now_us": NOW_US, "claim": a_claim(BTC), "own_funds": OwnFunds(),
+        "settings": the_settings(), "now_us": NOW_US, "claim": a_claim(BTC), "own_funds": OwnFunds(), "late": (),
     }  # fmt: skip
     return Circumstances(**{**fields, **changes})
 

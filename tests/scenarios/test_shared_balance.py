@@ -51,6 +51,8 @@ def test_an_entry_that_waits_for_coins_takes_those_of_a_later_position(worlds: W
     on_margin = world.proposes(BTC, "buy", stop=98_000, leverage=2)
     world.cancels(waits)
     world.passes(seconds=5)
+    assert world.codes(world.proposes(BTC, "buy", stop=98_000)) == ("FUNDS_IN_USE",), "a fill may be told late"
+    world.passes(minutes=1)
     held = world.proposes(BTC, "buy", stop=98_000)
     world.passes(seconds=5)
 
@@ -82,6 +84,7 @@ def test_a_debt_swallows_a_part_of_what_is_bought(priced: Harness, *, crashes: b
     if crashes:
         priced.crashes()
         priced.prices(PRICES)
+        priced.passes(minutes=2)
 
     assert priced.codes(priced.proposes(BTC, "buy", stop=98_000)) == ("FUNDS_OWED",)
     on_margin = priced.proposes(BTC, "buy", stop=98_000, leverage=2)

@@ -47,7 +47,7 @@ class Adopting(Settling):
     def _take_up(self, survey: Survey, moves: dict[ProposalId, MoveStop]) -> list[Tracked]:
         """Record every forgotten order, before any fill is booked."""
         sorted_out = sort_out(survey.found.values(), self._holders(survey))
-        trades: dict[str, Trade] = {str(trade.id): trade for trade in self._book.trades.values()}
+        trades: dict[str, Trade] = {str(trade.id): trade for trade in self._known_trades()}
         taken = []
         for one in sorted_out:
             is_first = one.role is OrderRole.ENTRY or one.holder is None
@@ -55,6 +55,7 @@ class Adopting(Settling):
                 legs = [leg for leg in sorted_out if leg.holder == one.order.order_id and leg.role in PROTECTIVE]
                 trades[one.order.order_id] = self._adopted_trade(one, legs)
             trade = trades[one.order.order_id if is_first or one.holder is None else one.holder]
+            self._book.open_trade(trade)
             taken.append(self._adopted_order(trade, one, moves, is_first=is_first))
         return taken
 
@@ -118,7 +119,12 @@ class Adopting(Settling):
             message.order.order_id: message.order for message in survey.put_off if isinstance(message, OrderFound)
         }
         grown_base = self._untold_growth(survey)
-        return [self._holder(trade, states, grown_base.get(trade.id, ZERO)) for trade in self._book.trades.values()]
+        return [self._holder(trade, states, grown_base.get(trade.id, ZERO)) for trade in self._known_trades()]
+
+    def _known_trades(self) -> Iterable[Trade]:
+        """Return the trades that live, and those whose orders ended last: a late fill may have revived one of them."""
+        over = {tracked.trade.id: tracked.trade for tracked in self._book.over.values()}
+        return {**self._book.trades, **over}.values()
 
     def _untold_growth(self, survey: Survey) -> Mapping[ProposalId, Decimal]:
         """Return by how much each known trade grows with the fills that have been put off."""
