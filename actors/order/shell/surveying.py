@@ -278,7 +278,9 @@ class Surveying(Adopting):
         """Take up what was forgotten, believe what was put off, and act."""
         self._survey = None
         if not self._is_new:
-            self._polls_until_us = self.now_us + self._settings.settle_lag_s * MICROSECONDS
+            # What happened just now is in the records after their lag: one poll more must leave after that.
+            lag_s = self._settings.settle_lag_s + 2 * self._settings.poll_s
+            self._polls_until_us = self.now_us + lag_s * MICROSECONDS
         moves: dict[ProposalId, MoveStop] = {}
         adopted = self._take_up(survey, moves)
         self._take_tighter_stops(survey, moves)
