@@ -296,10 +296,15 @@ class WireExchange:
         for order in list(history.changed_orders.values()):
             if order is not None:
                 deltas += self._fired(order, events, now_us)
+        foreign: dict[str, OrderNote] = {}
         for event in events:
             deltas += self._deltas_of(event, now_us)
             if isinstance(event, ExecutionReported):
                 trades.append(event.fill)
+                note = self.registry.order(event.fill.external_order_id)
+                if note is not None and note.is_liquidation:
+                    foreign[note.txid] = note
+        deltas += [self._executions.filled(note, now_us) for note in foreign.values()]
         self._take_up_ends()
         self._take_up_lots(trades)
         moved = [
@@ -348,10 +353,12 @@ class WireExchange:
         note = self.registry.order(fill.external_order_id) or self._foreign(fill)
         note.fills.append(fill)
         self.registry.add_trade(fill)
-        if note.is_liquidation:
+        deltas = [self._executions.traded(note, fill, len(self.registry.trades))]
+        if note.is_liquidation:  # Its volume is what it has closed so far; that it is filled is told at the end.
             note.order.volume_base += fill.volume_base
             note.order.filled_base += fill.volume_base
-        deltas = [self._executions.traded(note, fill, len(self.registry.trades))]
+            note.history[0] = (note.touched_us, attrs.evolve(note.history[0][1], volume_base=note.order.volume_base))
+            return deltas
         done_base = sum((one.volume_base for one in note.fills), ZERO)
         if note.order.status is OrderStatus.FILLED and done_base == note.order.volume_base:
             deltas.append(self._executions.filled(note, fill.at_us))

@@ -1,7 +1,8 @@
 """What goes wrong on the way between a client and the books, by rules that a script, a test or the control door sets.
 
-A rule names a fault, where it strikes, and how often: `times` (one by default, null for as long as it stands), after
-`skip` chances were let pass, each time with `probability_pct` drawn from the seed. The books stay true throughout;
+A rule names a fault, where it strikes, and how often: `times` (once by default, null for as long as it stands; what
+describes a state stands by default), after `skip` chances were let pass, each time with `probability_pct` drawn from
+the seed. The books stay true throughout;
 what has really struck is counted in `struck`, so that a fault which a test only believes to have met shows as a zero.
 
 Read in order: FAULTS, Rule, WireFaults.
@@ -58,6 +59,7 @@ FAULTS: Final[Mapping[str, str]] = {
 CONNECTION_FAULTS: Final = frozenset({"ws_drop", "ws_silent"})
 """Strike when they are set, and not at the next message."""
 STATES: Final = ("maintenance", "cancel_only", "post_only")
+STANDING: Final = frozenset({*STATES, "rest_lag"})
 HOLD, RESET = "hold", "reset"
 TEXTS: Final = frozenset({"fault", "endpoint", "channel", "text", "how"})
 FLAGS: Final = frozenset({"placed", "before", "heartbeats"})
@@ -112,6 +114,8 @@ class WireFaults:
         self.struck: Counter[str] = Counter()
         self.on_connections: Callable[[Rule], None] = lambda _rule: None
         """What carries out a rule about the connections that there are."""
+        self.on_clear: Callable[[], None] = lambda: None
+        """What lets silent connections speak again."""
 
     def add(self, fault: str, **terms: Any) -> Rule:
         """Let something go wrong from now on. Raises FaultError for what does not exist."""
@@ -120,6 +124,8 @@ class WireFaults:
     def read(self, written: Mapping[str, Any]) -> Rule:
         """Take up a rule as a file or the control door writes it."""
         rule = Rule(**{name: _value(name, value) for name, value in written.items()})
+        if rule.fault in STANDING and "times" not in written:
+            rule.times = None
         if rule.fault not in FAULTS:
             raise FaultError(f"no fault is called {rule.fault!r}; there are {', '.join(sorted(FAULTS))}")
         if rule.fault == "error" and not rule.text:
@@ -140,6 +146,8 @@ class WireFaults:
     def clear(self, fault: str | None = None) -> None:
         """End all rules, or those of one fault; what has struck stays counted."""
         self.rules = [rule for rule in self.rules if fault is not None and rule.fault != fault]
+        if fault in (None, "ws_silent"):
+            self.on_clear()
 
     def strike(self, fault: str, place: str | None = None) -> Rule | None:
         """Return the rule by which the fault strikes here and now, and count it."""
@@ -183,7 +191,7 @@ def error_text(rule: Rule, now_s: int) -> str:
 
 def _value(name: str, value: Any) -> Any:
     """Return one term of a rule in its type. Raises FaultError for a wrong one."""
-    if name in TEXTS and (isinstance(value, str) or value is None):
+    if name in TEXTS and isinstance(value, str):
         return value
     if name in FLAGS and isinstance(value, bool):
         return value

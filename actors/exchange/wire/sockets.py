@@ -98,6 +98,7 @@ class Sockets:
         self.connections: list[Connection] = []
         exchange.listeners.append(self._push)
         faults.on_connections = self.strike
+        faults.on_clear = self.end_silence
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Talk with a client until it leaves."""
@@ -325,7 +326,7 @@ class Sockets:
             connection.say_text(channel, connection.parked.pop(0))
 
     def beat(self) -> None:
-        """Tell whoever has heard nothing for a second that we are there, and all when the exchange changes its state."""
+        """Tell whoever has heard nothing for a second that we are there, and all of another state of the exchange."""
         self._exchange.now_us()
         if self._exchange.status != self._status:
             self._status = self._exchange.status
