@@ -15,7 +15,7 @@ from actors.exchange.wire import ids
 from actors.exchange.wire.exchange import WireExchange
 from actors.exchange.wire.faults import FaultError, WireFaults
 from actors.exchange.wire.names import Pair
-from actors.exchange.wire.numbers import decode, encode, number_in, plain
+from actors.exchange.wire.numbers import decode, encode, number_in, padded
 from actors.exchange.wire.refusals import RefusedError
 from actors.exchange.wire.registry import OrderNote
 from actors.exchange.wire.wishes import Surroundings, wish_from
@@ -88,26 +88,26 @@ class Door:
                     "ordertxid": ids.written(fill.external_order_id),
                     "symbol": fill.symbol,
                     "side": fill.side.value,
-                    "price": plain(fill.price_quote),
-                    "vol": plain(fill.volume_base),
-                    "fee": plain(fill.fee_quote),
+                    "price": _plain(fill.price_quote),
+                    "vol": _plain(fill.volume_base),
+                    "fee": _plain(fill.fee_quote),
                     "is_liquidation": fill.is_liquidation,
                     "at_us": fill.at_us,
                 }
                 for fill in registry.trades
             ],
-            "balances": {currency: plain(amount) for currency, amount in sorted(account.balances.items())},
-            "moved": {currency: plain(amount) for currency, amount in sorted(account.moved.items())},
+            "balances": {currency: _plain(amount) for currency, amount in sorted(account.balances.items())},
+            "moved": {currency: _plain(amount) for currency, amount in sorted(account.moved.items())},
             "positions": {
-                symbol: {"vol": plain(position.volume_base), "cost": plain(position.cost_quote)}
+                symbol: {"vol": _plain(position.volume_base), "cost": _plain(position.cost_quote)}
                 for symbol, position in sorted(account.positions.items())
             },
             "prices": {
-                symbol: plain(last_quote)
+                symbol: _plain(last_quote)
                 for symbol, pair in exchange.names.pairs.items()
                 if (last_quote := exchange.last_quote(pair)) is not None
             },
-            "equity": plain(account.gauge().equity_usd),
+            "equity": _plain(account.gauge().equity_usd),
             "struck": dict(self._faults.struck),
         }
 
@@ -125,7 +125,7 @@ class Door:
         low_quote = number_in(written.get("low", price_quote)) or price_quote
         high_quote = number_in(written.get("high", price_quote)) or price_quote
         self._exchange.tick(self._pair(written).symbol, price_quote, low_quote, high_quote)
-        return {"price": plain(price_quote)}
+        return {"price": _plain(price_quote)}
 
     def _trade_by_hand(self, written: Mapping[str, Any]) -> Any:
         leverage = int(_amount(written, "leverage")) if "leverage" in written else 1
@@ -162,7 +162,7 @@ class Door:
         if currency is None:
             raise ActError(f"no currency is called {written.get('currency')!r}")
         self._exchange.move_funds(currency, _amount(written, "amount"))
-        return {"balance": plain(self._exchange.books.account.balances[currency])}
+        return {"balance": _plain(self._exchange.books.account.balances[currency])}
 
     def _liquidate(self, _written: Mapping[str, Any]) -> Any:
         self._exchange.liquidate()
@@ -193,16 +193,21 @@ def _order(note: OrderNote) -> dict[str, Any]:
         "ordertype": order.order_type.value,
         "status": note.status_at(order.ended_at_us or order.opened_at_us),
         "reason": order.reason,
-        "vol": plain(order.volume_base),
-        "vol_exec": plain(sum((fill.volume_base for fill in note.fills), ZERO)),
-        "limit_price": None if order.limit_price_quote is None else plain(order.limit_price_quote),
-        "trigger_price": None if order.trigger_price_quote is None else plain(order.trigger_price_quote),
+        "vol": _plain(order.volume_base),
+        "vol_exec": _plain(sum((fill.volume_base for fill in note.fills), ZERO)),
+        "limit_price": None if order.limit_price_quote is None else _plain(order.limit_price_quote),
+        "trigger_price": None if order.trigger_price_quote is None else _plain(order.trigger_price_quote),
         "leverage": order.leverage,
         "reduce_only": order.reduce_only,
         "is_liquidation": note.is_liquidation,
         "opened_at_us": order.opened_at_us,
         "ended_at_us": order.ended_at_us,
     }
+
+
+def _plain(value: Decimal) -> str:
+    """Return a number with the digits that it needs."""
+    return padded(value, 0)
 
 
 def _answer(value: Any, status: int = 200) -> web.Response:
