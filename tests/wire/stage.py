@@ -27,7 +27,7 @@ from tests.exchange.desk import INSTRUMENTS
 
 D = Decimal
 T = TypeVar("T")
-PATIENCE_S = 30
+PATIENCE_S = 20
 BTC_USDT = "BTC/USDT"
 SECOND_KEY = ("a second key of the same account", "c2Vjb25k")
 BALANCES = {Currency("USDT"): D(50_000), Currency("BTC"): D(1)}
@@ -190,10 +190,14 @@ class Ear:
 
     def next(self, wanted: Callable[[dict[str, Any]], bool], timeout: float = PATIENCE_S) -> dict[str, Any]:
         """Return the next message that is wanted; others are passed over."""
-        while True:
+        until = time.monotonic() + timeout
+        passed: list[Any] = []
+        while time.monotonic() < until:
             message = json.loads(self.socket.recv(timeout), parse_float=Decimal)
             if wanted(message):
                 return dict(message)
+            passed.append(message)
+        raise AssertionError(f"not heard within {timeout} s, only {passed}")
 
     def data(self, channel: str = "executions") -> dict[str, Any]:
         """Return the next message on a channel."""
