@@ -102,7 +102,7 @@ class Stage:
 
     def trade_client(self) -> Trade:
         trade = Trade(self.server.key, self.server.secret, url=self.server.rest_url)
-        self._sessions.append(trade._Trade__market._SpotClient__session)
+        self._sessions.append(vars(trade)["_Trade__market"]._SpotClient__session)
         client: Trade = self._sdk(trade)
         return client
 

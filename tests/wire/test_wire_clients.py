@@ -96,7 +96,7 @@ def test_the_sdk_s_websocket_hears_executions_balances_and_prices(stage: Stage) 
 
     async def until(kind: str) -> None:
         async with asyncio.timeout(PATIENCE_S):
-            while not any(kind in (one.get("channel"), one.get("type"), _exec_type(one)) for one in heard):
+            while not any(kind in (one.get("channel"), one.get("type"), _exec_type(one)) for one in heard):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
     async def listen() -> None:

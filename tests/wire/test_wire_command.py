@@ -85,6 +85,12 @@ def test_prices_may_come_through_the_door_alone() -> None:
         assert get(f"{url}/mock/books")["prices"] == {"BTC/USDT": "5"}
 
 
+def tried(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *words], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -97,7 +103,7 @@ def test_prices_may_come_through_the_door_alone() -> None:
     ],
 )
 def test_what_makes_no_sense_is_one_line_and_exit_code_2(words: tuple[str, ...], said: str) -> None:
-    done = subprocess.run([*COMMAND, *words], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60)
+    done = tried(*words)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert said in done.stderr.lower()
 
@@ -106,14 +112,12 @@ def test_a_faults_file_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
     for number, text in enumerate(["fault: {", "- 1", '[{"fault": "nonsense"}]']):
         path = tmp_path / f"{number}.json"
         path.write_text(text)
-        words = [*COMMAND, "--prices", "none", "--faults", str(path)]
-        done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60)
+        done = tried("--prices", "none", "--faults", str(path))
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
 
 
 def test_a_port_that_is_taken_is_said() -> None:
     with serving("--prices", "none") as (_process, line):
         port = url_of(line).rpartition(":")[2]
-        words = [*COMMAND, "--prices", "none", "--port", port]
-        done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60)
+        done = tried("--prices", "none", "--port", port)
     assert (done.returncode, "address already in use" in done.stderr) == (2, True)

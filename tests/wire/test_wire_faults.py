@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from actors.exchange.wire.faults import ERRORS, FAULTS, FaultError, WireFaults
 from tests.wire.stage import BTC_USDT, Ear, Stage, wait_for
 
 D = Decimal
-ORDER = {"pair": "XBTUSDT", "type": "buy", "ordertype": "limit", "volume": "0.01", "price": "99000"}
+ORDER: dict[str, Any] = {"pair": "XBTUSDT", "type": "buy", "ordertype": "limit", "volume": "0.01", "price": "99000"}
 SHORT_S = 0.3
 """So long a client waits for an answer that never comes."""
 
@@ -74,7 +75,7 @@ def test_a_request_that_is_delayed_beyond_its_deadline_is_refused(stage: Stage) 
 
 @pytest.mark.parametrize("placed", [False, True])
 @pytest.mark.parametrize("status", [502, 503, 520])
-def test_a_gateway_answers_with_a_page(stage: Stage, status: int, placed: bool) -> None:
+def test_a_gateway_answers_with_a_page(stage: Stage, status: int, *, placed: bool) -> None:
     """C2: the page may stand for an order that was taken."""
     stage.fault("http_error", endpoint="AddOrder", status=status, placed=placed)
     answer = stage.post("AddOrder", **ORDER)
@@ -84,7 +85,7 @@ def test_a_gateway_answers_with_a_page(stage: Stage, status: int, placed: bool) 
 
 @pytest.mark.parametrize("placed", [False, True])
 @pytest.mark.parametrize("fault", sorted(set(ERRORS) - {"error"}))
-def test_an_error_is_told_with_the_order_placed_or_not(stage: Stage, fault: str, placed: bool) -> None:
+def test_an_error_is_told_with_the_order_placed_or_not(stage: Stage, fault: str, *, placed: bool) -> None:
     stage.fault(fault, endpoint="AddOrder", placed=placed)
     error = stage.refused("AddOrder", **ORDER)
     until_s = stage.clock.now_us() // 10**6 + 5
@@ -196,7 +197,7 @@ def test_a_new_connection_is_turned_away(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("heartbeats", [False, True])
-def test_a_connection_falls_silent(stage: Stage, heartbeats: bool) -> None:
+def test_a_connection_falls_silent(stage: Stage, *, heartbeats: bool) -> None:
     """Alive and saying nothing: with heartbeats even they do not tell that something is missing."""
     with stage.hears("executions") as ear:
         ear.data()
@@ -294,8 +295,6 @@ def test_a_rule_that_makes_no_sense_is_refused(rule: dict[str, Any]) -> None:
 
 
 def test_every_fault_is_struck_in_these_tests() -> None:
-    from pathlib import Path
-
     text = Path(__file__).read_text()
     assert [fault for fault in FAULTS if fault not in ERRORS and f'"{fault}"' not in text] == []
 
@@ -321,7 +320,7 @@ def test_the_door_shows_the_whole_truth(stage: Stage) -> None:
     [order], [trade] = books["orders"], books["trades"]
     assert (order["txid"], order["cl_ord_id"], order["status"], order["vol_exec"]) == (txid, "mine", "closed", "0.01")
     assert (trade["ordertxid"], trade["price"]) == (txid, "100000")
-    assert books["positions"] == {BTC_USDT: {"vol": "0.01", "cost": "1000.00"}}
+    assert books["positions"] == {BTC_USDT: {"vol": "0.01", "cost": "1000"}}
     assert D(books["equity"]) == 150_000 - 4
 
 

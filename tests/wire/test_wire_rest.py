@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,17 +50,12 @@ def test_a_nonce_must_rise(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_body_is_signed_as_it_is(stage: Stage) -> None:
     """One changed sign after signing, and it is refused: nobody may change an order on its way."""
-    session = requests.Session()
-    session.trust_env = False
 
-    class Meddling(requests.adapters.HTTPAdapter):
-        def send(self, request: Any, **more: Any) -> Any:
-            request.body = request.body.replace("0.01", "0.09")
-            return super().send(request, **more)
+    def meddle(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.body = str(request.body).replace("0.01", "0.09")
+        return request
 
-    session.mount("http://", Meddling())
-    own, stage._sessions[0] = stage._sessions[0], session
-    stage._sessions.append(own)
+    stage._sessions[0].auth = meddle
     assert stage.refused("AddOrder", pair="XBTUSDT", volume="0.01") == "EAPI:Invalid signature"
     assert stage.orders() == []
 
@@ -108,7 +104,10 @@ BAD_ORDERS: list[tuple[dict[str, Any], str]] = [
     ({"leverage": "many"}, "EGeneral:Invalid arguments:leverage"),
     ({"leverage": "6"}, "EGeneral:Invalid arguments:leverage"),
     ({"reduce_only": True}, "EGeneral:Invalid arguments:reduce_only"),
-    ({"ordertype": "market", "price": None, "leverage": "2", "reduce_only": True}, "EOrder:Reduce only:No position exists"),
+    (
+        {"ordertype": "market", "price": None, "leverage": "2", "reduce_only": True},
+        "EOrder:Reduce only:No position exists",
+    ),
     ({"oflags": "fast"}, "EGeneral:Invalid arguments:oflags"),
     ({"ordertype": "market", "price": None, "oflags": "post"}, "EGeneral:Invalid arguments:oflags"),
     ({"oflags": "viqc"}, "EGeneral:Invalid arguments:oflags"),
@@ -405,8 +404,6 @@ def test_a_tick_that_breaks_the_margin_liquidates() -> None:
 
 def test_every_endpoint_is_called_in_these_tests() -> None:
     """A new endpoint must be tried somewhere."""
-    from pathlib import Path
-
     text = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
     by_the_sdk = {"AddOrderBatch", "QueryTrades", "TradeVolume", "Balance", "SystemStatus", "Assets"}
     tried = {name for name in (*PRIVATE, *PUBLIC) if f'"{name}"' in text or f"public/{name}" in text}
