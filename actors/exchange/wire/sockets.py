@@ -22,7 +22,10 @@ from actors.exchange.wire.executions import Executions
 from actors.exchange.wire.faults import Rule, WireFaults
 from actors.exchange.wire.names import Pair
 from actors.exchange.wire.numbers import decimals_of, decode, encode, rfc3339
-from actors.exchange.wire.refusals import INVALID_SESSION
+from actors.exchange.wire.private import PRIVATE, Request
+from actors.exchange.wire.refusals import INVALID_SESSION, RefusedError
+from actors.exchange.wire.rows import Rows
+from actors.exchange.wire.socket_orders import METHODS, answer, cancellations
 from actors.exchange.wire.tokens import Tokens
 from messages.base import Symbol
 
@@ -155,9 +158,49 @@ class Sockets:
         elif method in ("subscribe", "unsubscribe"):
             for symbol in self._symbols(parameters):
                 self._on_subscription(connection, str(method), parameters, symbol, echo, time_in)
+        elif method in METHODS:
+            self._on_order(connection, str(method), parameters, echo, time_in)
         else:
             error = {"error": f"Unsupported method {method}", "success": False}
             connection.say("error", {"method": method, **echo, **error, **self._times(time_in)})
+
+    # Orders ---------------------------------------------------------------------------------------
+
+    def _on_order(
+        self, connection: Connection, method: str, parameters: Mapping[str, Any], echo: dict[str, Any], time_in: str
+    ) -> None:
+        """Carry out a request about orders; a cancel of several is answered one by one. Lost answers stay lost."""
+        if self._faults.strike("request_lost", method) is not None:
+            return
+        for one in cancellations(parameters) if method == "cancel_order" else [parameters]:
+            outcome = self._outcome(method, one, str(parameters.get("token") or ""))
+            if self._faults.strike("answer_lost", method) is None:
+                connection.say("ack", {"method": method, **echo, **outcome, **self._times(time_in)})
+
+    def _outcome(self, method: str, parameters: Mapping[str, Any], token: str) -> dict[str, Any]:
+        now_us = self._exchange.now_us()
+        if not self._tokens.is_good(token, now_us):
+            return {"success": False, "error": INVALID_SESSION}
+        try:
+            if method == "cancel_order":
+                PRIVATE["CancelOrder"](self._request(parameters))
+                named = {"txid": "order_id", "cl_ord_id": "cl_ord_id", "userref": "order_userref"}
+                return {"success": True, "result": {named[name]: value for name, value in parameters.items()}}
+            return {"success": True, "result": answer(method, parameters, self._exchange.names, self._request)}
+        except RefusedError as refusal:
+            return {"success": False, "error": refusal.text}
+
+    def _request(self, parameters: Mapping[str, Any]) -> Request:
+        now_us = self._exchange.now_us()
+        rows = Rows(self._exchange.names, self._exchange.registry)
+        return Request(
+            parameters=parameters,
+            exchange=self._exchange,
+            rows=rows,
+            now_us=now_us,
+            arrived_us=now_us,
+            until_us=now_us,
+        )
 
     def _times(self, time_in: str) -> dict[str, str]:
         return {"time_in": time_in, "time_out": rfc3339(self._exchange.now_us())}
