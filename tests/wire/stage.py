@@ -27,7 +27,7 @@ from tests.exchange.desk import INSTRUMENTS
 
 D = Decimal
 T = TypeVar("T")
-PATIENCE_S = 20
+PATIENCE_S = 60
 BTC_USDT = "BTC/USDT"
 SECOND_KEY = ("a second key of the same account", "c2Vjb25k")
 BALANCES = {Currency("USDT"): D(50_000), Currency("BTC"): D(1)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from actors.exchange.wire.faults import ERRORS, FAULTS, FaultError, WireFaults
-from tests.wire.stage import BTC_USDT, Ear, Stage, wait_for
+from tests.wire.stage import BTC_USDT, PATIENCE_S, Ear, Stage, wait_for
 
 D = Decimal
 ORDER: dict[str, Any] = {"pair": "XBTUSDT", "type": "buy", "ordertype": "limit", "volume": "0.01", "price": "99000"}
@@ -33,7 +34,7 @@ def test_what_is_lost_is_held_until_the_client_gives_up(stage: Stage, fault: str
     stage.fault(fault, endpoint="AddOrder")
     with pytest.raises(requests.exceptions.ReadTimeout):
         stage.post("AddOrder", patience_s=SHORT_S, **ORDER)
-    assert (statuses(stage), stage.struck[fault]) == (left, 1)
+    wait_for(lambda: (statuses(stage), stage.struck[fault]) == (left, 1))
     stage.ask("AddOrder", **ORDER)
     assert statuses(stage) == [*left, "open"]
 
@@ -43,14 +44,21 @@ def test_what_is_lost_may_be_a_reset(stage: Stage, fault: str, left: list[str]) 
     stage.fault(fault, endpoint="AddOrder", how="reset")
     with pytest.raises(requests.exceptions.ConnectionError):
         stage.post("AddOrder", **ORDER)
-    assert statuses(stage) == left
+    assert (statuses(stage), stage.struck[fault]) == (left, 1)
 
 
 def test_a_delayed_answer_comes_when_its_time_has_come(stage: Stage) -> None:
     stage.fault("delay", endpoint="AddOrder", seconds=20)
     with pytest.raises(requests.exceptions.ReadTimeout):
         stage.post("AddOrder", patience_s=SHORT_S, **ORDER)
-    assert statuses(stage) == ["open"]
+    wait_for(lambda: statuses(stage) == ["open"])
+    stage.fault("delay", endpoint="Balance", seconds=20)
+    with ThreadPoolExecutor() as elsewhere:
+        answer = elsewhere.submit(stage.ask, "Balance")
+        wait_for(lambda: stage.struck["delay"] == 2)
+        assert not answer.done()
+        stage.passes(20)
+        assert "USDT" in answer.result(PATIENCE_S)
 
 
 def test_a_delayed_request_is_carried_out_later(stage: Stage) -> None:
@@ -58,6 +66,7 @@ def test_a_delayed_request_is_carried_out_later(stage: Stage) -> None:
     stage.fault("delay", endpoint="AddOrder", seconds=5, before=True)
     with pytest.raises(requests.exceptions.ReadTimeout):
         stage.post("AddOrder", patience_s=SHORT_S, **ORDER, deadline=stage.deadline(10))
+    wait_for(lambda: stage.struck["delay"] == 1)
     assert statuses(stage) == []
     stage.passes(6)
     wait_for(lambda: statuses(stage) == ["open"])
@@ -65,11 +74,11 @@ def test_a_delayed_request_is_carried_out_later(stage: Stage) -> None:
 
 def test_a_request_that_is_delayed_beyond_its_deadline_is_refused(stage: Stage) -> None:
     stage.fault("delay", endpoint="AddOrder", seconds=30, before=True)
-    with pytest.raises(requests.exceptions.ReadTimeout):
-        stage.post("AddOrder", patience_s=SHORT_S, **ORDER, deadline=stage.deadline(10))
-    stage.passes(30)
-    wait_for(lambda: stage.struck["delay"] == 1)
-    stage.ask("Balance")
+    with ThreadPoolExecutor() as elsewhere:
+        answer = elsewhere.submit(stage.refused, "AddOrder", **ORDER, deadline=stage.deadline(10))
+        wait_for(lambda: stage.struck["delay"] == 1)
+        stage.passes(30)
+        assert answer.result(PATIENCE_S) == "EService:Deadline elapsed"
     assert statuses(stage) == []
 
 
