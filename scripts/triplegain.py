@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Group, Parameter, validators
 
@@ -224,9 +224,65 @@ def restore(
     return read_backup(file, state, replace=replace, keep_paper=keep_paper)
 
 
+@app.command
+def mock_exchange(
+    *,
+    port: Annotated[int, Parameter(group=WHERE, validator=validators.Number(gte=0, lte=65_535))] = 0,
+    prices: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=(), group=WHAT)] = None,
+    faults: Annotated[Path | None, Parameter(group=WHAT)] = None,
+    tier: Annotated[Literal["starter", "intermediate", "pro", "none"], Parameter(group=WHAT)] = "starter",
+    seed: Annotated[int, Parameter(group=WHAT, validator=validators.Number(gte=0))] = 0,
+    speed: Annotated[int, Parameter(group=HOW_LONG, validator=validators.Number(gte=1, lte=1_000_000))] = 1,
+    key: Annotated[str | None, Parameter(group=WHERE)] = None,
+    secret: Annotated[str | None, Parameter(group=WHERE)] = None,
+    config: Annotated[Path | None, Parameter(group=WHERE)] = None,
+) -> int:
+    """Be Kraken on a port of this machine: its REST and its websocket v2 on the mock's books, until told to stop.
+
+    One line says where it listens. Under /mock/ it can be looked into and meddled with, from this machine only.
+
+    Parameters
+    ----------
+    port
+        Where to listen on 127.0.0.1; by default on any port that is free.
+    prices
+        SYMBOL=FILE for each symbol, random:SEED, or none for prices that are set through /mock/acts. They begin now.
+    faults
+        A file of JSON or YAML with a list of what goes wrong.
+    tier
+        Whose rate limits are kept: starter, intermediate, pro, or none for no limits.
+    seed
+        What faults with a probability are drawn from.
+    speed
+        How many times faster than the wall clock its clock runs.
+    key
+        The API key that it knows; by default one for paper, which it prints.
+    secret
+        The key's secret, in base64.
+    config
+        A directory with execution.yaml: the instruments, and what the account begins with.
+
+    """
+    from scripts.mock_exchange import Wanted, serve_with_keys  # noqa: PLC0415 - The other verbs do without it.
+
+    return serve_with_keys(
+        key,
+        secret,
+        Wanted(
+            port=port,
+            prices=tuple(prices or ("random:1",)),
+            faults=faults,
+            speed=speed,
+            tier=tier,
+            seed=seed,
+            config=config,
+        ),
+    )
+
+
 def _verb() -> str:
     """Return the verb that was called, for whoever is told where to read on."""
-    words = [word for word in sys.argv[1:2] if word in ("run", "simulate", "backup", "restore")]
+    words = [word for word in sys.argv[1:2] if word in ("run", "simulate", "backup", "restore", "mock-exchange")]
     return words[0] if words else "run"
 
 

@@ -23,8 +23,16 @@ ZERO = Decimal(0)
 class Account:
     """Everything that is owned and owed. What changed since the last save is noted in the `changed_*` sets."""
 
-    def __init__(self, markets: Mapping[Symbol, Market], usd_equivalents: tuple[Currency, ...]) -> None:
+    def __init__(
+        self,
+        markets: Mapping[Symbol, Market],
+        usd_equivalents: tuple[Currency, ...],
+        *,
+        nets_positions: bool = False,
+    ) -> None:
         self._markets = markets
+        self._nets_positions = nets_positions
+        """Whether an order against an open position closes it, as far as that goes; otherwise it is refused."""
         self._valuer = Valuer((market.instrument for market in markets.values()), usd_equivalents)
         self._gauge: Gauge | None = None
         self._held: dict[Currency, Decimal] = {}
@@ -92,8 +100,16 @@ class Account:
             closable = ZERO if position is None else position.closable_base(order.side)
             return None if closable > 0 else NO_POSITION
         if position is not None and position.side is order.side.opposite:
-            return OPPOSING_POSITION
+            return self._why_not_net(order, position, volume_base, price_quote, fee_quote)
         return self._why_not_margin(order, volume_base * price_quote, fee_quote)
+
+    def _why_not_net(
+        self, order: BookOrder, position: MarginPosition, volume_base: Decimal, price_quote: Decimal, fee_quote: Decimal
+    ) -> str | None:
+        if not self._nets_positions:
+            return OPPOSING_POSITION
+        beyond_base = volume_base - position.closable_base(order.side)
+        return None if beyond_base <= 0 else self._why_not_margin(order, beyond_base * price_quote, fee_quote)
 
     def _why_not_spot(
         self, order: BookOrder, volume_base: Decimal, price_quote: Decimal, fee_quote: Decimal
@@ -117,8 +133,13 @@ class Account:
         if order.is_margin and order.reduce_only:
             self.reduce(order.symbol, volume_base, price_quote, fee_quote)
         elif order.is_margin:
-            self.add(instrument.quote, -fee_quote)
-            self._open_lot(order, volume_base, price_quote)
+            closed_base = min(volume_base, self.closable_base(order.symbol, order.side))
+            if closed_base:
+                self.reduce(order.symbol, closed_base, price_quote, fee_quote)
+            else:
+                self.add(instrument.quote, -fee_quote)
+            if volume_base > closed_base:
+                self._open_lot(order, volume_base - closed_base, price_quote)
         else:
             base = volume_base if order.side is Side.BUY else -volume_base
             self.add(instrument.base, base)
@@ -149,6 +170,7 @@ class Account:
             volume_base=volume_base,
             price_quote=price_quote,
             leverage=order.leverage,
+            opened_base=volume_base,
         )
         self.changed_lots[lot.number] = lot
         self.restore_lot(lot)
@@ -165,6 +187,10 @@ class Account:
         if self._gauge is None:
             self._gauge = self._valuer.gauge(self.balances, self.positions, self._price_of)
         return self._gauge
+
+    def usd_per(self, currency: Currency) -> Decimal | None:
+        """Return what one unit of a currency is worth in account money, None while nobody knows."""
+        return self._valuer.usd_per(currency, self._price_of)
 
     def follow(self, symbol: Symbol, before_quote: Decimal | None, last_quote: Decimal) -> None:
         """Take note that the last price of a symbol went from one to the other."""

@@ -22,6 +22,7 @@ from actors.exchange.mock.margin import LEVERAGE_MAX
 from actors.exchange.mock.matching import Matcher, precedence
 from actors.exchange.mock.pricing import fee_of, known, slipped
 from actors.exchange.mock.refusals import (
+    BAD_LIMIT,
     BAD_PRICE,
     BELOW_FILLED,
     COST_MINIMUM,
@@ -30,6 +31,7 @@ from actors.exchange.mock.refusals import (
     ID_NOT_UNIQUE,
     NO_POSITION,
     ORDER_MINIMUM,
+    POST_ONLY,
     UNAVAILABLE,
     UNKNOWN_ORDER,
     UNKNOWN_PAIR,
@@ -69,6 +71,7 @@ class Books:
         fill_share_pct: Decimal = Decimal(100),
         liquidation_level_pct: Decimal = Decimal(40),
         history_max: int = HISTORY_MAX,
+        nets_positions: bool = False,
     ) -> None:
         for instrument in instruments.values():
             if instrument.leverage_max > LEVERAGE_MAX:
@@ -78,7 +81,7 @@ class Books:
         self._markets = {symbol: Market(instrument) for symbol, instrument in instruments.items()}
         self._expiries: list[tuple[int, int]] = []
         """Instants at which orders expire, with the orders' sequences; orders that ended before are skipped."""
-        self.account = Account(self._markets, usd_equivalents)
+        self.account = Account(self._markets, usd_equivalents, nets_positions=nets_positions)
         self.history = History(history_max)
         self._matcher = Matcher(
             self._markets, self.account, self.history, slippage_pct=slippage_pct, fill_share_pct=fill_share_pct
@@ -93,12 +96,37 @@ class Books:
         for currency, amount in self._opening_balances.items():
             self.account.add(currency, amount)
 
+    def market(self, symbol: Symbol) -> Market:
+        """Return one symbol's market, to be read."""
+        return self._markets[symbol]
+
+    def usd_per(self, currency: Currency) -> Decimal | None:
+        """Return what one unit of a currency is worth in account money, None while nobody knows."""
+        return self.account.usd_per(currency)
+
     # What may be asked of it ----------------------------------------------------------------------
 
+    def why_not(self, intent: OrderIntent, deadline_us: int, now_us: int) -> str | None:
+        """Return with which words `place` would refuse the order now; None if it would take it in."""
+        market = self._markets.get(intent.symbol)
+        reason = self._why_not_place(intent, market, deadline_us, now_us)
+        if market is None or reason is not None:
+            return reason or UNKNOWN_PAIR
+        return self._why_not_pay(_order_from(intent, self.history.order_count + 1, now_us, None), market)
+
     def place(
-        self, intent: OrderIntent, deadline_us: int, now_us: int, first_share_pct: Decimal | None = None
+        self,
+        intent: OrderIntent,
+        deadline_us: int,
+        now_us: int,
+        first_share_pct: Decimal | None = None,
+        *,
+        post_only: bool = False,
     ) -> Sequence[Event]:
-        """Take an order in or refuse it; what trades at once is told along."""
+        """Take an order in or refuse it; what trades at once is told along.
+
+        With `post_only` a limit that would trade at once is taken in and cancelled.
+        """
         said = self._matcher.listen()
         market = self._markets.get(intent.symbol)
         reason = self._why_not_place(intent, market, deadline_us, now_us)
@@ -114,7 +142,10 @@ class Books:
         self.history.changed(order)
         self._watch_expiry(order)
         said.append(OrderAccepted(order_id=order.order_id, external_id=order.external_id, at_us=now_us))
-        self._matcher.begin(order, market, now_us)
+        if post_only and self._matcher.would_take(order, market):
+            self._matcher.end(order, OrderStatus.CANCELLED, POST_ONLY, now_us)
+        else:
+            self._matcher.begin(order, market, now_us)
         return said
 
     def amend(
@@ -124,17 +155,21 @@ class Books:
         trigger_price_quote: Decimal | None,
         deadline_us: int,
         now_us: int,
+        limit_price_quote: Decimal | None = None,
     ) -> Sequence[Event]:
-        """Move the volume, and the trigger if one is given, of an open order in place."""
+        """Move the volume, and the trigger and the limit if they are given, of an open order in place."""
         said = self._matcher.listen()
         order = self.history.find_open(order_id)
         if order is None:
             return [AmendRefused(order_id=order_id, reason=UNKNOWN_ORDER)]
-        reason = self._why_not_amend(order, volume_base, trigger_price_quote, deadline_us, now_us)
+        reason = self._why_not_limit(order, limit_price_quote) or self._why_not_amend(
+            order, volume_base, trigger_price_quote, limit_price_quote, deadline_us, now_us
+        )
         if reason is not None:
             return [AmendRefused(order_id=order_id, reason=reason)]
         market = self._markets[order.symbol]
         market.remove(order)
+        order.limit_price_quote = order.limit_price_quote if limit_price_quote is None else limit_price_quote
         order.volume_base = max(volume_base, order.filled_base)
         order.trigger_price_quote = order.trigger_price_quote if trigger_price_quote is None else trigger_price_quote
         self.history.changed(order)
@@ -277,8 +312,22 @@ class Books:
         price_quote = known(order.trigger_price_quote) if waits else last_quote
         return slipped(order.side, price_quote, self._matcher.slippage_pct, market.instrument.price_tick_quote)
 
+    def _why_not_limit(self, order: BookOrder, limit_price_quote: Decimal | None) -> str | None:
+        """Return why the limit cannot be moved there."""
+        if limit_price_quote is None:
+            return None
+        if order.limit_price_quote is None:
+            return BAD_LIMIT
+        return why_bad_price(limit_price_quote, self._markets[order.symbol].instrument)
+
     def _why_not_amend(
-        self, order: BookOrder, volume_base: Decimal, trigger_price_quote: Decimal | None, deadline_us: int, now_us: int
+        self,
+        order: BookOrder,
+        volume_base: Decimal,
+        trigger_price_quote: Decimal | None,
+        limit_price_quote: Decimal | None,
+        deadline_us: int,
+        now_us: int,
     ) -> str | None:
         market = self._markets[order.symbol]
         instrument = market.instrument
@@ -291,9 +340,11 @@ class Books:
         if volume_base <= order.filled_base:
             return None
         trigger_price_quote = trigger_price_quote or order.trigger_price_quote
-        price_quote = order.limit_price_quote or trigger_price_quote or known(market.last_quote)
+        limit_price_quote = limit_price_quote or order.limit_price_quote
+        price_quote = limit_price_quote or trigger_price_quote or known(market.last_quote)
         reason = why_bad_volume(volume_base, price_quote, instrument)
-        if reason is not None or order.reduce_only or volume_base <= order.volume_base:
+        is_no_more = volume_base <= order.volume_base and limit_price_quote == order.limit_price_quote
+        if reason is not None or order.reduce_only or is_no_more:
             return reason
         rest_base = volume_base - order.filled_base
         fee_quote = fee_of(instrument, rest_base * price_quote, is_maker=False)
@@ -312,6 +363,10 @@ class Books:
     def trade_by_hand(self, act: TradedByHand, now_us: int) -> Sequence[Event]:
         """Let somebody else trade on the account, if it can carry the trade."""
         return foreign.trade_by_hand(self._matcher, act, now_us)
+
+    def liquidate(self, now_us: int) -> Sequence[Event]:
+        """Let the exchange close everything on margin at the last prices, whatever the margin level is."""
+        return foreign.liquidate(self._matcher, self._liquidation_level_pct, now_us)
 
     def order_by_hand(self, act: OrderedByHand, now_us: int) -> Sequence[Event]:
         """Let somebody else leave an order on the account, if it can carry the order."""

@@ -33,6 +33,14 @@ def check_margin(
         _liquidate(matcher, symbol, price_quote, level_pct, now_us)
 
 
+def liquidate(matcher: Matcher, level_pct: Decimal, now_us: int) -> Sequence[Event]:
+    """Close everything on margin at the last prices; nothing happens where nothing is open."""
+    said = matcher.listen()
+    for symbol in list(matcher.account.positions)[:1]:
+        _liquidate(matcher, symbol, known(matcher.markets[symbol].last_quote), level_pct, now_us)
+    return said
+
+
 def _liquidate(matcher: Matcher, broken: Symbol, price_quote: Decimal, level_pct: Decimal, now_us: int) -> None:
     """Close every margin position, oldest lot first: `broken` at the price that broke it, others at their last.
 

@@ -32,6 +32,8 @@ class Lot:
     volume_base: Decimal
     price_quote: Decimal
     leverage: int
+    opened_base: Decimal | None = None
+    """What was opened; None of a lot that was read from older books."""
 
 
 def scaled_margin(cost_quote: Decimal, leverage: int) -> Decimal:

@@ -81,6 +81,11 @@ class Matcher:
         market.add(order)
         self.account.hold(order)
 
+    def would_take(self, order: BookOrder, market: Market) -> bool:
+        """Say whether a limit order that arrives now would trade at once."""
+        limit_quote, last_quote = order.working_limit_quote, market.last_quote
+        return limit_quote is not None and last_quote is not None and crosses(order.side, limit_quote, last_quote)
+
     def _why_not_rest(self, order: BookOrder, market: Market, limit_quote: Decimal) -> str | None:
         """Return why a limit cannot rest: on spot it holds what it needs, on margin it is asked when it trades."""
         if order.is_margin:
