@@ -15,6 +15,8 @@ import attrs
 from loguru import logger
 
 from actors.bus.actor import EventBusActor
+from actors.exchange.kraken.actor import KrakenActor
+from actors.exchange.kraken.venue import Venue
 from actors.exchange.mock.actor import MockExchangeActor
 from actors.exchange.mock.faults import Faults
 from actors.exchange.mock.store import BookStore
@@ -64,6 +66,8 @@ class World:
     book_store: BookStore | None
     """Where the mock exchange keeps its books; None for books that die with it."""
     faults: Faults | None = None
+    venue: Venue | None = None
+    """Where real money is traded; None for the mock exchange."""
     is_repeatable: bool
     """Whether results of I/O are told in the order in which it was started."""
     io_suspends: bool = True
@@ -87,10 +91,7 @@ def parts(world: World, engine: Machine) -> tuple[Part, ...]:
         Part(SupervisorActor, {"settings": execution.actors, "control": engine}),
         Part(JournalActor, {"journal": world.journal, "settings": execution.journal}),
         Part(EventBusActor, {"settings": execution.bus}),
-        Part(
-            MockExchangeActor,
-            {"paper": execution.paper, "store": world.book_store, "faults": world.faults, **market},
-        ),
+        _exchange(world, market),
         Part(RateLimiterActor, {"settings": execution.rate_limits}),
         Part(PositionActor, {"settings": execution.positions, **market}),
         Part(RiskActor, {"settings": world.settings.risk, **equity, **market}),
@@ -98,6 +99,22 @@ def parts(world: World, engine: Machine) -> tuple[Part, ...]:
         Part(SnapshotActor, {"settings": execution.snapshots, "started": engine.is_ready, **equity}),
         Part(MarketActor, market),
     )
+
+
+def _exchange(world: World, market: Mapping[str, Any]) -> Part:
+    """Return the actor that stands for the exchange: Kraken where there is a venue, the mock otherwise."""
+    execution, venue = world.settings.execution, world.venue
+    if venue is None:
+        made_with = {"paper": execution.paper, "store": world.book_store, "faults": world.faults, **market}
+        return Part(MockExchangeActor, made_with)
+    made_with = {
+        "settings": execution.kraken,
+        "links": venue.links,
+        "pairs": venue.pairs,
+        "wanted": execution.instruments,
+        "clock_ahead_us": venue.clock_ahead_us,
+    }
+    return Part(KrakenActor, made_with)
 
 
 @cache

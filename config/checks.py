@@ -38,6 +38,10 @@ def _orders(execution: ExecutionSettings) -> Iterator[str]:
         )
     if orders.silence_max_s < orders.poll_s:
         yield f"orders.silence_max_s is {orders.silence_max_s}, below orders.poll_s ({orders.poll_s})"
+    patience_s = execution.kraken.order_timeout_s
+    if orders.deadline_s > patience_s:
+        # Nobody would listen any more when the exchange still may take the order.
+        yield f"orders.deadline_s is {orders.deadline_s}, above kraken.order_timeout_s ({patience_s})"
 
 
 def _budgets(execution: ExecutionSettings) -> Iterator[str]:

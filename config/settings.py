@@ -178,6 +178,28 @@ class PaperSettings:
 
 
 @attrs.frozen(kw_only=True)
+class KrakenSettings:
+    """The exchange that live trading trades on."""
+
+    rest_url: str = attrs.field(default="https://api.kraken.com", validator=matches_re(r"https?://[^\s/]+/?"))
+    """Host and port; the paths are Kraken's own."""
+    websocket_url: str = attrs.field(default="wss://ws.kraken.com/v2", validator=matches_re(r"wss?://\S+"))
+    """Public prices. Private messages come from the same place, but for Kraken's own, which is `ws-auth`."""
+    order_timeout_s: int = attrs.field(default=12, validator=POSITIVE)
+    """How long the answer to an order is waited for; not shorter than its deadline."""
+    query_timeout_s: int = attrs.field(default=5, validator=POSITIVE)
+    """How long any other answer is waited for; an order waits behind it."""
+    quiet_max_s: int = attrs.field(default=6, validator=[ge(2), le(10)])
+    """A line on which nothing comes for so long is opened anew."""
+    reconcile_s: int = attrs.field(default=60, validator=POSITIVE)
+    """How often books and account are compared, and trades are asked for although none is missing."""
+    refresh_s: int = attrs.field(default=86_400, validator=POSITIVE)
+    """How often decimals, minimums and fees are asked for."""
+    dead_man_s: int = attrs.field(default=0, validator=[NOT_NEGATIVE, le(86_399)])
+    """After so long without a word from us Kraken cancels every order, protective stops too; 0 never."""
+
+
+@attrs.frozen(kw_only=True)
 class DemoSettings:
     """What the demonstration strategy hands in."""
 
@@ -226,6 +248,7 @@ class ExecutionSettings:
     journal: JournalSettings = attrs.field(factory=JournalSettings)
     bus: BusSettings = attrs.field(factory=BusSettings)
     paper: PaperSettings = attrs.field(factory=PaperSettings)
+    kraken: KrakenSettings = attrs.field(factory=KrakenSettings)
     demo: DemoSettings = attrs.field(factory=DemoSettings)
 
     def in_account_money(self, balances: Mapping[Currency, Decimal]) -> Decimal:

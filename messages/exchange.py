@@ -8,6 +8,7 @@ from typing import ClassVar
 import attrs
 
 from messages.base import Currency, Event, Query, Symbol
+from messages.market import Instrument
 from messages.orders import ExchangeOrder
 
 
@@ -33,6 +34,15 @@ class AccountReported(Event):
     holdings: tuple[Holding, ...]
     open_orders: tuple[ExchangeOrder, ...]
     at_us: int
+
+
+@attrs.frozen(kw_only=True)
+class InstrumentsReported(Event):
+    """What the exchange demands of orders, and charges, has changed: all pairs, as they are from now on."""
+
+    instruments: tuple[Instrument, ...]
+
+    log_level: ClassVar[str | None] = "WARNING"
 
 
 @attrs.frozen(kw_only=True)

@@ -49,6 +49,15 @@ class EngineDrained(Event):
 
 
 @attrs.frozen(kw_only=True)
+class ExchangeRefusesUs(Event):
+    """The exchange will refuse every call until a person has changed the key, its rights or the account."""
+
+    reason: str
+
+    log_level: ClassVar[str | None] = "ERROR"
+
+
+@attrs.frozen(kw_only=True)
 class ActorFailed(Event):
     """An actor hit what it did not expect and has stopped."""
 

@@ -209,6 +209,8 @@ class LookUpOrder(Query):
     order_id: OrderId
     symbol: Symbol
     sent_at_us: int
+    external_id: ExternalOrderId | None = None
+    """The exchange's own id of it, where that is known."""
 
 
 @attrs.frozen(kw_only=True)

@@ -36,6 +36,8 @@ class ThrottleScope(Enum):
     """Calls that the REST counter counts: its limit was hit."""
     ORDERS = "orders"
     """Orders of one pair, amends and cancels included: the limit of the engine's counter was hit."""
+    OPENINGS = "openings"
+    """New entries alone: the exchange takes none for now, or nobody would tell what becomes of them."""
     ALL = "all"
     """Anything at all."""
 

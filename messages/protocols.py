@@ -7,7 +7,7 @@ and the message-flow diagram in the docs is drawn from them.
 from __future__ import annotations
 
 from messages.bus import EventsCommitted, Subscribe, Unsubscribe
-from messages.exchange import AccountReported, ExchangeAlert, GetAccount
+from messages.exchange import AccountReported, ExchangeAlert, GetAccount, InstrumentsReported
 from messages.journal import (
     IntentRecorded,
     JournalLoaded,
@@ -28,6 +28,7 @@ from messages.lifecycle import (
     DrainEngine,
     EngineDrained,
     EngineReady,
+    ExchangeRefusesUs,
     OrdersReconciled,
     StartEngine,
     StopOpening,
@@ -110,6 +111,7 @@ OrderInbox = (
     FromStrategy
     | FromExchange
     | AccountReported
+    | InstrumentsReported
     | PriceReported
     | TradeApproved
     | TradeRejected
@@ -167,6 +169,8 @@ JournalOutbox = IntentRecorded | EventsCommitted | JournalLoaded | JournalStalle
 ExchangeInbox = PlaceOrder | AmendOrder | CancelOrder | LookUpOrder | PollOrders | GetAccount
 ExchangeOutbox = FromExchange | AccountReported | ExchangeAlert
 MockExchangeInbox = ExchangeInbox | PriceMoved | StopOpening
+KrakenInbox = ExchangeInbox | CallGranted | StopOpening
+KrakenOutbox = ExchangeOutbox | RequestCall | CallsThrottled | InstrumentsReported | ExchangeRefusesUs
 
 MarketInbox = Tick | GetPrice
 MarketOutbox = PriceMoved | PriceReported
@@ -182,6 +186,7 @@ SupervisorInbox = (
     | EngineDrained
     | ActorFailed
     | ExchangeAlert
+    | ExchangeRefusesUs
     | JournalStalled
 )
 SupervisorOutbox = LoadJournal | GetAccount | EngineReady | StopOpening | EngineDrained

@@ -11,7 +11,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
@@ -23,17 +24,18 @@ from loguru import logger
 from actors.engine import Engine
 from actors.exchange.mock.store import Progress
 from actors.market.files import PriceFileError
-from actors.market.sources import PriceStream, open_prices
+from actors.market.sources import LIVE, PriceStream, open_prices
 from actors.runtime.clock import MICROSECONDS, Clock, PacedClock, SteppedClock, as_datetime
 from actors.runtime.ids import random_ids, seeded_ids
 from actors.runtime.pacer import Ending, Pacer
-from actors.supervisor.policy import EXIT_FAILED
+from actors.supervisor.policy import EXIT_FAILED, EXIT_REFUSED
 from actors.system import World
 from config.errors import ConfigurationError
 from config.loader import load_settings
 from config.settings import Settings, TradingMode
 from messages.base import Symbol
 from messages.market import Tick
+from messages.trades import ExecuteTrade
 from persistence.database import SERVER_ERRORS, Connection, Database, disconnect, is_outage
 from persistence.errors import AccountHeldError, DatabaseUnreachableError, SchemaError
 from persistence.journal import PostgresJournal
@@ -44,6 +46,8 @@ from persistence.runs import Run, begin_run, end_run
 from persistence.waiting import WaitingJournal
 from scripts.arguments import Arguments
 from scripts.demo import DemoStrategy
+from scripts.live import LiveError, Opened, is_real, opened, refuse_unless_allowed, wall_us
+from scripts.live_prices import LivePrices, kept_open
 from scripts.logs import configure_logging
 from scripts.proposals import ProposalFileError, TimedRequest, read_requests
 from scripts.run_report import RunReport, Wall, as_json, as_log_line, as_text, make_report
@@ -64,13 +68,6 @@ LOOK_EVERY_S = 0.1
 END_RETRY_S = 1
 REPLAY_SNAPSHOTS_TOGETHER = 60
 """A replay at full speed photographs thousands of times a second: the photographs are written in groups."""
-LIVE_GATES = (
-    ("TRIPLEGAIN_TRADING_MODE", "live"),
-    ("TRIPLEGAIN_CONFIRM_LIVE_TRADING", "I_UNDERSTAND_THE_RISKS"),
-    ("KRAKEN_API_KEY", None),
-    ("KRAKEN_API_SECRET", None),
-)
-
 
 T = TypeVar("T")
 
@@ -85,7 +82,7 @@ def trade_until_done(arguments: Arguments) -> int:
         settings = load_settings(arguments.config)
         refuse_unless_allowed(settings)
         return asyncio.run(_trade(arguments, settings))
-    except (ConfigurationError, PriceFileError, ProposalFileError, UsageError, AccountHeldError) as error:
+    except (ConfigurationError, PriceFileError, ProposalFileError, UsageError, LiveError, AccountHeldError) as error:
         return _say(error, EXIT_CONFIGURATION)
     except (DatabaseUnreachableError, JournalUnavailableError, SchemaError) as error:
         return _say(error, EXIT_DATABASE)
@@ -100,27 +97,10 @@ def _say(error: Exception, exit_code: int) -> int:
     return exit_code
 
 
-def refuse_unless_allowed(settings: Settings) -> None:
-    """Let paper pass; live trading needs every gate open, and an exchange to go to.
-
-    Raises UsageError naming each gate that is closed.
-    """
-    if settings.execution.trading_mode is TradingMode.PAPER:
-        return
-    closed = [
-        name if wanted is None else f"{name}={wanted}"
-        for name, wanted in LIVE_GATES
-        if not os.environ.get(name) or (wanted is not None and os.environ[name] != wanted)
-    ]
-    if closed:
-        raise UsageError(f"trading_mode is live, but missing in the environment: {', '.join(closed)}")
-    raise UsageError("trading_mode is live, but this version trades on paper only; set trading_mode: paper")
-
-
 async def _trade(arguments: Arguments, settings: Settings) -> int:
     stop = stop_on_signals()
     stream = open_prices(arguments.prices, settings.execution.instruments)
-    refuse_contradictions(arguments, stream)
+    refuse_contradictions(arguments, stream, settings)
     requests = list(read_requests(arguments.proposals)) if arguments.proposals is not None else []
     is_on_screen = sys.stdout.isatty() and not arguments.log_json
     configure_logging(
@@ -130,10 +110,23 @@ async def _trade(arguments: Arguments, settings: Settings) -> int:
     )
     database = await _open_database(arguments.state)
     try:
-        session = Session(arguments, _for_speed(settings, arguments), stream, requests, database, stop)
-        return await session.run(is_on_screen=is_on_screen)
+        async with _exchange(arguments, settings) as exchange:
+            if exchange is not None:
+                settings = exchange.settled(settings)
+            session = Session(arguments, _for_speed(settings, arguments), stream, requests, database, stop, exchange)
+            return await session.run(is_on_screen=is_on_screen)
     finally:
         await database.stop()
+
+
+@asynccontextmanager
+async def _exchange(arguments: Arguments, settings: Settings) -> AsyncIterator[Opened | None]:
+    """Open Kraken for live trading; None for paper."""
+    if settings.execution.trading_mode is TradingMode.PAPER:
+        yield None
+        return
+    async with opened(settings.execution, arguments.speed or 1) as exchange:
+        yield exchange
 
 
 def stop_on_signals() -> asyncio.Event:
@@ -150,8 +143,15 @@ def stop_on_signals() -> asyncio.Event:
     return stop
 
 
-def refuse_contradictions(arguments: Arguments, stream: PriceStream) -> None:
-    """Raise UsageError for what would go on for ever, or be lost at the end."""
+def refuse_contradictions(arguments: Arguments, stream: PriceStream, settings: Settings) -> None:
+    """Raise UsageError for what would go on for ever, be lost at the end, or trade on another world's prices."""
+    is_live = settings.execution.trading_mode is TradingMode.LIVE
+    if is_live and not stream.is_live:
+        raise UsageError(f"trading_mode is live: prices must be {LIVE}, not {' '.join(arguments.prices)}")
+    if stream.is_live and arguments.speed is None:
+        raise UsageError(f"--speed max: prices {LIVE} come as fast as they come; leave --speed out")
+    if is_live and arguments.speed != 1 and is_real(settings.execution.kraken):
+        raise UsageError(f"--speed {arguments.speed}: at Kraken itself time goes as fast as everywhere; leave it out")
     if arguments.until_prices_end and not stream.has_end and arguments.for_seconds is None:
         raise UsageError("--until-prices-end: random prices have no end; say how long with --for SECONDS")
     report = arguments.report
@@ -200,6 +200,7 @@ class Session:
         requests: list[TimedRequest],
         database: Database,
         stop: asyncio.Event,
+        exchange: Opened | None,
     ) -> None:
         self._arguments = arguments
         self._settings = settings
@@ -208,6 +209,7 @@ class Session:
         self._database = database
         self._account = settings.execution.account
         self._stop = stop
+        self._exchange = exchange
         self._ends_late_because = ""
         """Why the end of the run waits for the database; empty when it does not."""
         self._began_ns = time.monotonic_ns()
@@ -290,12 +292,12 @@ class Session:
         is_on_screen: bool,
     ) -> int:
         progress = await store.progress()
-        ticks, first = await self._ticks_after(progress)
-        starts_at_us = max(progress.at_us, self._stream.starts_at_us if first is None else first.at_us)
+        ticks, starts_at_us = await self._beginning(progress)
         run = await begin_run(connection, self._account, self._until_us(starts_at_us), self._arguments.identity)
         months = self._settings.execution.journal.retention_months
         await drop_old_partitions(connection, self._account, months=months, now_us=starts_at_us)
-        balances = await journal.open_account(self._settings.execution.paper.balances, starts_at_us)
+        given = self._settings.execution.paper.balances if self._exchange is None else self._exchange.balances
+        balances = await journal.open_account(given, starts_at_us)
         equity_start_usd = self._settings.execution.in_account_money(balances)
         kept_by: Journal = waiting if self._arguments.speed is None else journal
         # After a restore the run has the number of one that the exchange remembers: its ids must not come again.
@@ -307,11 +309,13 @@ class Session:
             self._start_demo(engine, run)
             engine.start()
             spare_the_collector()
-            await engine.until_quiet()
+            if self._exchange is None:
+                await engine.until_quiet()  # Kraken's answers take their time, and timers must run meanwhile.
             logger.info(
                 "{} run {} of account {} at {}",
                 "resuming" if run.resumed else "starting", run.number, self._account, as_datetime(starts_at_us),
             )  # fmt: skip
+            prices = self._live_prices(engine, progress, requests)
             pacer = Pacer(
                 engine=engine,
                 ticks=ticks,
@@ -319,6 +323,7 @@ class Session:
                 stop=self._stop,
                 until_us=run.until_us,
                 until_prices_end=self._arguments.until_prices_end,
+                may_request=None if prices is None else prices.are_known,
             )
             view = LiveView(
                 engine=engine,
@@ -331,21 +336,66 @@ class Session:
                 connection=connection,
                 is_on_screen=is_on_screen,
             )
-            async with view:
+            async with AsyncExitStack() as during:
+                if prices is not None:
+                    await during.enter_async_context(kept_open(prices))
+                await during.enter_async_context(view)
                 await disconnect(connection)  # It would hardly outlive the run: who needs one at the end opens it.
                 ending = await pacer.run()
                 await self._end(engine, ending)
             code = engine.exit_code
             if code == EXIT_FAILED:
                 return _say(RuntimeError(f"stopped: {engine.exit_reason}"), EXIT_FAILED)
-            report = await self._at_the_database(lambda at: self._sum_up(at, engine, journal, store, run))
+            if code == EXIT_REFUSED:
+                return _say(RuntimeError(f"stopped: {engine.exit_reason}"), EXIT_REFUSED)
+            report = await self._report(engine, journal, store, run, prices)
             self._show(report)
             return code if code is not None else EXIT_DONE
         finally:
             await engine.close()
 
+    async def _beginning(self, progress: Progress) -> tuple[Iterator[Tick], int]:
+        """Return the ticks to hand in, and when the clock begins."""
+        if self._stream.is_live:
+            now_us = wall_us() if self._exchange is None else self._exchange.clock.now_us()
+            return iter(()), max(progress.at_us, now_us)
+        ticks, first = await self._ticks_after(progress)
+        return ticks, max(progress.at_us, self._stream.starts_at_us if first is None else first.at_us)
+
+    def _live_prices(self, engine: Engine, progress: Progress, requests: list[TimedRequest]) -> LivePrices | None:
+        if not self._stream.is_live:
+            return None
+        kraken, speed = self._settings.execution.kraken, self._arguments.speed or 1
+        proposals = (request.message.proposal for request in requests if isinstance(request.message, ExecuteTrade))
+        needed = frozenset(proposal.symbol for proposal in proposals)
+        return LivePrices(
+            engine, kraken, tuple(self._settings.execution.instruments), progress.sequence + 1, speed, needed
+        )
+
+    async def _report(
+        self,
+        engine: Engine,
+        journal: PostgresJournal,
+        store: PostgresBookStore,
+        run: Run,
+        prices: LivePrices | None,
+    ) -> RunReport:
+        """Sum up, with timers running where the exchange's answers wait for them."""
+
+        async def sum_up(connection: Connection) -> RunReport:
+            ticks = (await store.progress()).sequence if prices is None else prices.told
+            return await self._sum_up(connection, engine, journal, run, ticks)
+
+        pump = asyncio.create_task(_fire_paced(engine, engine.clock)) if self._exchange is not None else None
+        try:
+            return await self._at_the_database(sum_up)
+        finally:
+            if pump is not None:
+                pump.cancel()
+                await asyncio.gather(pump, return_exceptions=True)
+
     async def _sum_up(
-        self, connection: Connection, engine: Engine, journal: PostgresJournal, store: PostgresBookStore, run: Run
+        self, connection: Connection, engine: Engine, journal: PostgresJournal, run: Run, ticks: int
     ) -> RunReport:
         """Note that the run has ended by itself, and report."""
         await end_run(connection, self._account, run.number)
@@ -355,7 +405,7 @@ class Session:
             connection=connection,
             settings=self._settings,
             account=self._account,
-            ticks=(await store.progress()).sequence,
+            ticks=ticks,
             wall=Wall(began_ns=self._began_ns),
         )
 
@@ -421,13 +471,16 @@ class Session:
         self, journal: Journal, store: PostgresBookStore, seed: str, starts_at_us: int, equity_usd: Decimal
     ) -> World:
         speed = self._arguments.speed
+        exchange = self._exchange
+        clock = SteppedClock(starts_at_us) if speed is None else PacedClock(starts_at_us, speed)
         return World(
             settings=self._settings,
-            clock=SteppedClock(starts_at_us) if speed is None else PacedClock(starts_at_us, speed),
+            clock=clock if exchange is None else exchange.clock,
             new_id=seeded_ids(seed) if speed is None else random_ids(),
             journal=journal,
             equity_start_usd=equity_usd,
-            book_store=store,
+            book_store=store if exchange is None else None,
+            venue=None if exchange is None else exchange.venue,
             is_repeatable=speed is None,
         )
 

@@ -22,6 +22,7 @@ OUTPUT = Group("What is shown")
 SEEDS = Group("Which seeds")
 SEEDS_BY_DEFAULT, FIRST_SEED = 1_000, 1
 SPEED = "max"
+LIVE_PRICES = "kraken"
 LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -64,13 +65,13 @@ def run(
     Parameters
     ----------
     prices
-        SYMBOL=FILE for each symbol (Kraken's own history files, plain or .gz), or random:SEED.
+        SYMBOL=FILE for each symbol (Kraken's own history files, plain or .gz), random:SEED, or kraken for live ones.
     proposals
         A file of proposals, one JSON object a line.
     demo
         Whether the demonstration strategy hands in proposals; by default when there is no file and prices are random.
     speed
-        How many times faster than the wall clock, or max. By default 1 for random prices and max for files.
+        How many times faster than the wall clock, or max. By default max for files, and otherwise 1.
     for_seconds
         End after so many seconds of the prices' clock.
     until_prices_end
@@ -92,12 +93,13 @@ def run(
 
     words = tuple(prices or ("random:1",))
     is_random = words[0].startswith("random:")
+    is_paced = is_random or words == (LIVE_PRICES,)
     return trade_until_done(
         Arguments(
             config=config,
             state=state,
             prices=words,
-            speed=(1 if is_random else None) if speed == -1 else speed,
+            speed=(1 if is_paced else None) if speed == -1 else speed,
             proposals=proposals,
             demo=(is_random and proposals is None) if demo is None else demo,
             for_seconds=for_seconds,
@@ -280,9 +282,40 @@ def mock_exchange(
     )
 
 
+@app.command
+def doctor(
+    *,
+    live: Annotated[bool, Parameter(group=WHAT, negative=())] = False,
+    config: Annotated[Path | None, Parameter(group=WHERE)] = None,
+    state: Annotated[Path, Parameter(group=WHERE)] = Path(".triplegain"),
+    json: Annotated[bool, Parameter(group=OUTPUT, negative=())] = False,
+) -> int:
+    """Look whether everything is there that a run needs: one line for each thing, and what to do about it.
+
+    Nothing is traded and nothing in the database is changed. Exit code 1 when something failed; warnings are fine.
+
+    Parameters
+    ----------
+    live
+        Ask the exchange too: clock, status, symbols, and with the key its rights, fees and margin.
+    config
+        A directory with execution.yaml and risk.yaml.
+    state
+        Where the embedded database lives; it is made if there is none. DATABASE_URL names another server instead.
+    json
+        Print one JSON object and nothing else.
+
+    """
+    from scripts.doctor import Wanted, examine  # noqa: PLC0415 - The other verbs do without it.
+
+    return examine(Wanted(live=live, config=config, state=state, as_json=json))
+
+
 def _verb() -> str:
     """Return the verb that was called, for whoever is told where to read on."""
-    words = [word for word in sys.argv[1:2] if word in ("run", "simulate", "backup", "restore", "mock-exchange")]
+    words = [
+        word for word in sys.argv[1:2] if word in ("run", "simulate", "backup", "restore", "mock-exchange", "doctor")
+    ]
     return words[0] if words else "run"
 
 

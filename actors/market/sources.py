@@ -19,6 +19,7 @@ from messages.base import Symbol
 from messages.market import Instrument, Tick
 
 RANDOM = "random:"
+LIVE = "kraken"
 
 
 @attrs.frozen(kw_only=True)
@@ -32,15 +33,19 @@ class PriceStream:
     has_end: bool
     ends_at_us: int | None
     """Roughly when the last tick is, for whoever shows progress; None where only reading on would tell."""
+    is_live: bool = False
+    """Whether ticks come by themselves, as they happen, and none is in `ticks`."""
 
 
 def open_prices(words: Sequence[str], instruments: Mapping[Symbol, Instrument]) -> PriceStream:
-    """Return the stream that the words ask for: `random:SEED`, or `SYMBOL=FILE` once for each symbol.
+    """Return the stream that the words ask for: `random:SEED`, `kraken`, or `SYMBOL=FILE` once for each symbol.
 
     Raises PriceFileError when a word cannot be understood or a file cannot be used.
     """
     if len(words) == 1 and words[0].startswith(RANDOM):
         return _random_stream(words[0].removeprefix(RANDOM), instruments)
+    if tuple(words) == (LIVE,):
+        return _live_stream(instruments)
     files: dict[Symbol, Path] = {}
     for word in words:
         symbol, path = _named_file(word, instruments)
@@ -70,10 +75,16 @@ def _random_stream(seed: str, instruments: Mapping[Symbol, Instrument]) -> Price
     return PriceStream(ticks=ticks, symbols=WALKED, starts_at_us=START_US, has_end=False, ends_at_us=None)
 
 
+def _live_stream(instruments: Mapping[Symbol, Instrument]) -> PriceStream:
+    return PriceStream(
+        ticks=iter(()), symbols=tuple(instruments), starts_at_us=0, has_end=False, ends_at_us=None, is_live=True
+    )
+
+
 def _named_file(word: str, instruments: Mapping[Symbol, Instrument]) -> tuple[Symbol, Path]:
     name, equals, file = word.partition("=")
     if not equals or not file:
-        raise PriceFileError(f"prices {word!r}: give SYMBOL=FILE, or random:SEED alone")
+        raise PriceFileError(f"prices {word!r}: give SYMBOL=FILE, or {RANDOM}SEED or {LIVE} alone")
     symbol = Symbol(name)
     if symbol not in instruments:
         raise PriceFileError(f"prices {word!r}: {name!r} is not a configured symbol; known: {', '.join(instruments)}")

@@ -34,7 +34,7 @@ from actors.order.timers import (
 from actors.runtime.clock import MICROSECONDS
 from actors.runtime.typed_actor import kinds
 from messages.base import PositionId, ProposalId
-from messages.exchange import AccountReported
+from messages.exchange import AccountReported, InstrumentsReported
 from messages.journal import (
     ADOPTED,
     IntentRecorded,
@@ -182,6 +182,8 @@ class OrderActor(Requests):
                 self._keep_unreadable(message)
             case AccountReported():
                 self._hear_account(message)
+            case InstrumentsReported():
+                self._instruments = {instrument.symbol: instrument for instrument in message.instruments}
             case AskAgain():
                 self._ask_again()
             case JournalLoaded():

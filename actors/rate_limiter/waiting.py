@@ -66,6 +66,7 @@ class WaitingCalls:
         self.counters = counters
         self.held_until_us = 0
         """Until then nothing leaves at all."""
+        self._openings_held_until_us = 0
         self._orders_reserved = orders_reserved
         self._now_us = 0
         self._arrivals = 0
@@ -112,6 +113,8 @@ class WaitingCalls:
         """Pause what the exchange would refuse."""
         if message.scope is ThrottleScope.ALL:
             self.held_until_us = max(self.held_until_us, message.until_us)
+        elif message.scope is ThrottleScope.OPENINGS:
+            self._openings_held_until_us = max(self._openings_held_until_us, message.until_us)
         self.counters.hear(message)
 
     def expire(self, now_us: int) -> list[WaitingCall]:
@@ -213,6 +216,9 @@ class WaitingCalls:
             is_opening = call.priority not in MAY_USE_RESERVE
             if is_opening and is_protection_waiting:
                 return
+            if is_opening and self._now_us < self._openings_held_until_us:
+                yield call, self._openings_held_until_us
+                return  # Whoever comes after it opens as well.
             if call.symbol in waiting_pairs:
                 continue
             ready_us = self.counters.engine_ready_us(call.request, call.symbol)

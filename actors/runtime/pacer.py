@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from itertools import chain
 from typing import TYPE_CHECKING, Protocol
@@ -106,7 +106,8 @@ class Pacer:
     """Hands ticks and requests to the engine and lets its timers fire, until an end.
 
     `stop` ends it from outside, at once: a signal sets it, and so must whoever notices that an actor failed.
-    Ticks up to `skip_to_sequence` were handled by an earlier run. Requests need not be in the order of time.
+    Ticks up to `skip_to_sequence` were handled by an earlier run. Requests need not be in the order of time; where
+    prices come by themselves, `may_request` says whether there are any, and waking the timers lets it be asked anew.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Pacer:
         until_us: int | None = None,
         until_prices_end: bool = False,
         skip_to_sequence: int = 0,
+        may_request: Callable[[], bool] | None = None,
     ) -> None:
         self._engine = engine
         clock = engine.clock
@@ -130,6 +132,7 @@ class Pacer:
         self._until_us = FOREVER_US if until_us is None else until_us
         self._until_prices_end = until_prices_end
         self._skip_to_sequence = skip_to_sequence
+        self._may_request = may_request
         self._first_us = -1
         self._turn = 0
         self.ticks_told = 0
@@ -187,7 +190,8 @@ class Pacer:
 
     async def _end_at(self, instant_us: int, ending: Ending) -> Ending:
         """Let happen what is due up to and at the last instant."""
-        has_come = await self._come_to(instant_us, -1 if self.last_tick is None else instant_us)
+        tells_none = self.last_tick is None and self._may_request is None
+        has_come = await self._come_to(instant_us, -1 if tells_none else instant_us)
         return ending if has_come else self._interrupted()
 
     def _interrupted(self) -> Ending:
@@ -239,6 +243,8 @@ class Pacer:
         return FOREVER_US if due_us is None else due_us
 
     def _next_request_us(self, requests_to_us: int) -> int:
+        if self._may_request is not None and not self._may_request():
+            return FOREVER_US
         if self._requests and self._requests[0].at_us <= requests_to_us:
             return self._requests[0].at_us
         return FOREVER_US

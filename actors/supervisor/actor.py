@@ -13,6 +13,7 @@ from actors.supervisor.policy import (
     EXIT_DRAINED,
     EXIT_FAILED,
     EXIT_NOT_DRAINED,
+    EXIT_REFUSED,
     Control,
     OnFailure,
     RestartLimit,
@@ -27,6 +28,7 @@ from messages.lifecycle import (
     DrainEngine,
     EngineDrained,
     EngineReady,
+    ExchangeRefusesUs,
     OrdersReconciled,
     StartEngine,
     StopOpening,
@@ -109,6 +111,9 @@ class SupervisorActor(TypedActor):
                 self._judge(message)
             case ExchangeAlert():
                 self._last_trouble = f"{message.kind}: {message.text}"  # Logged, kept and acted on elsewhere.
+            case ExchangeRefusesUs():
+                self._last_trouble = message.reason
+                self._end(EXIT_REFUSED, f"the exchange refuses us: {message.reason}; see to the key, then start again")
             case JournalStalled():
                 self._last_trouble = f"the journal stalled: {message.reason}"
             case _:

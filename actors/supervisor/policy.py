@@ -15,6 +15,8 @@ import attrs
 EXIT_DRAINED = 0
 EXIT_FAILED = 70
 """An actor met what it did not expect: start again, and recover."""
+EXIT_REFUSED = 2
+"""The exchange refuses our key: starting again is of no use before a person has acted."""
 EXIT_NOT_DRAINED = 0
 """What was in flight did not settle in time. Nothing is lost: the next start reconciles it."""
 

@@ -26,6 +26,8 @@ CHANGED_WORDS = {
     "stop-loss": "stop-loss-limit",
     "take-profit": "take-profit-limit",
     "starter": "pro",
+    "https://api.kraken.com": "http://127.0.0.1:8080",
+    "wss://ws.kraken.com/v2": "ws://127.0.0.1:8080",
 }
 CHANGED_NUMBERS = {
     "orders.protection_delay_ms": "7",
@@ -226,6 +228,8 @@ def test_a_file_that_says_nothing_changes_nothing(tmp_path: Path, text: str) -> 
         ("orders: {poll_s: 5}\norders: {poll_s: 5}", "line 2: orders: stands twice; leave one"),
         ("? [a]\n: 1", "a key must be plain text"),
         ("orders: {retry_first_ms: 40000}", ": orders.retry_longest_ms is 30000, below orders.retry_first_ms (40000)"),
+        ("orders: {deadline_s: 13}", ": orders.deadline_s is 13, above kraken.order_timeout_s (12)"),
+        ("kraken: {order_timeout_s: 9}", ": orders.deadline_s is 10, above kraken.order_timeout_s (9)"),
         ("orders: {silence_max_s: 1}", ": orders.silence_max_s is 1, below orders.poll_s (5)"),
         ("rate_limits: {orders_reserved: 5}", ": rate_limits.orders_reserved is 5, which leaves nothing"),
         (

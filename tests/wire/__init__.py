@@ -1,0 +1,1 @@
+"""Kraken on the wire: our client, the SDK and ccxt against the wire mock, over loopback."""

@@ -1,6 +1,7 @@
 """The control door, /mock/...: for tests and soaks that run in other processes. Loopback only, and no key.
 
-GET books tells the whole truth, faults or not. POST faults adds rules; POST acts lets somebody else do something.
+GET books tells the whole truth, faults or not, and GET tokens every token that was given out. POST faults adds rules;
+POST acts lets somebody else do something.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from actors.exchange.wire.names import Pair
 from actors.exchange.wire.numbers import decode, encode, number_in, padded
 from actors.exchange.wire.refusals import RefusedError
 from actors.exchange.wire.registry import OrderNote
+from actors.exchange.wire.tokens import Tokens
 from actors.exchange.wire.wishes import Surroundings, wish_from
 from messages.trades import Side
 
@@ -32,9 +34,10 @@ class ActError(ValueError):
 class Door:
     """Answers whoever runs the test."""
 
-    def __init__(self, exchange: WireExchange, faults: WireFaults) -> None:
+    def __init__(self, exchange: WireExchange, faults: WireFaults, tokens: Tokens) -> None:
         self._exchange = exchange
         self._faults = faults
+        self._tokens = tokens
         self._acts: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
             "set_price": self._set_price,
             "trade_by_hand": self._trade_by_hand,
@@ -58,6 +61,8 @@ class Door:
         match method, what:
             case "GET", "books":
                 return self.books()
+            case "GET", "tokens":
+                return {"tokens": self._tokens.given}
             case "GET", "faults":
                 return {"struck": dict(self._faults.struck), "rules": [rule.fault for rule in self._faults.rules]}
             case "POST", "faults":

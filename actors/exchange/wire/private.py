@@ -30,9 +30,9 @@ PAGE = 50
 QUERY_ORDERS_MAX, QUERY_TRADES_MAX, BATCH_MAX = 50, 20, 50
 BATCH_ADD_MIN, BATCH_ADD_MAX = 2, 15
 SWITCH_MAX_S = 86_400
-ALL_PERMISSIONS = frozenset(
-    {"query-funds", "query-open-trades", "query-closed-trades", "modify-trades", "close-trades"}
-)
+FUNDS, OPEN, CLOSED = "query-funds", "query-open-trades", "query-closed-trades"
+MODIFY, CLOSE, SOCKETS = "modify-trades", "close-trades", "websockets"
+ALL_PERMISSIONS = frozenset({FUNDS, OPEN, CLOSED, MODIFY, CLOSE, SOCKETS})
 WITHDRAW = "withdraw-funds"
 ZERO = Decimal(0)
 
@@ -470,3 +470,14 @@ WITHDRAWING: Mapping[str, str] = {
     "Withdraw": WITHDRAW,
 }
 """What needs a permission that a key for trading should not have."""
+NEEDED: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("AddOrder", "AddOrderBatch", "AmendOrder", "EditOrder"), (MODIFY,)),
+    **dict.fromkeys(("CancelOrder", "CancelOrderBatch", "CancelAll", "CancelAllOrdersAfter"), (MODIFY, CLOSE)),
+    **dict.fromkeys(("OpenOrders", "OpenPositions"), (OPEN,)),
+    **dict.fromkeys(("ClosedOrders", "TradesHistory", "QueryTrades"), (CLOSED,)),
+    "QueryOrders": (OPEN, CLOSED),
+    **dict.fromkeys(("Balance", "BalanceEx", "TradeBalance", "TradeVolume"), (FUNDS,)),
+    "GetWebSocketsToken": (SOCKETS,),
+    **{endpoint: (permission,) for endpoint, permission in WITHDRAWING.items()},
+}
+"""The permissions of which a key needs one."""

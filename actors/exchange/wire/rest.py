@@ -15,7 +15,7 @@ from aiohttp import web
 from actors.exchange.wire.exchange import MAINTENANCE, WireExchange
 from actors.exchange.wire.faults import ERRORS, RESET, Rule, WireFaults, error_text
 from actors.exchange.wire.numbers import decode, encode
-from actors.exchange.wire.private import PRIVATE, TRADING, WITHDRAWING, Request
+from actors.exchange.wire.private import NEEDED, PRIVATE, TRADING, WITHDRAWING, Request
 from actors.exchange.wire.public import PUBLIC
 from actors.exchange.wire.refusals import (
     CANCEL_ONLY,
@@ -126,13 +126,14 @@ class Rest:
 
     def _served(self, endpoint: str, parameters: Mapping[str, Any], arrived_us: int) -> Any:
         now_us = self._exchange.now_us()
+        needed = NEEDED.get(endpoint)
+        if needed is not None and self._permissions.isdisjoint(needed):
+            raise RefusedError(PERMISSION_DENIED)
         if endpoint == "GetWebSocketsToken":
             return {"token": self._tokens.give(now_us), "expires": VALID_S}
         if endpoint == "GetApiKeyInfo":
             return {"permissions": sorted(self._permissions)}
         if endpoint in WITHDRAWING:
-            if WITHDRAWING[endpoint] not in self._permissions:
-                raise RefusedError(PERMISSION_DENIED)
             return []
         serve = PRIVATE.get(endpoint)
         if serve is None:

@@ -72,7 +72,7 @@ class WireServer:
         self.faults = WireFaults(seed)
         self.exchange.state_of = self.faults.state
         self.tokens = Tokens(seed)
-        self.door = Door(self.exchange, self.faults)
+        self.door = Door(self.exchange, self.faults, self.tokens)
         self._rest = Rest(self.exchange, self.faults, Doorman(((key, secret), *more_keys)), self.tokens, permissions)
         self.sockets = Sockets(self.exchange, self.faults, self.tokens)
         self._runner: web.AppRunner | None = None

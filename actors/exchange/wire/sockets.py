@@ -65,6 +65,8 @@ class Connection:
         """Messages that are to come after the next one."""
         self.has_spoken = False
         """Whether anything was sent since the last heartbeat was due."""
+        self.said = 0
+        self.heard = 0
 
     def say(self, kind: str, message: Mapping[str, Any]) -> None:
         """Send a message, unless the connection has fallen silent."""
@@ -75,6 +77,7 @@ class Connection:
         if self.silence is not None and not (self.silence.heartbeats and kind in NEVER_SILENCED):
             return
         self.has_spoken = True
+        self.said += 1
         self.outgoing.put_nowait(text)
 
     def has_channel(self, channel: str | None) -> bool:
@@ -126,6 +129,7 @@ class Sockets:
     async def _listen(self, connection: Connection) -> None:
         async for message in connection.socket:
             if message.type is WSMsgType.TEXT:
+                connection.heard += 1
                 self._on_text(connection, message.data)
 
     def _forget(self, connection: Connection) -> None:

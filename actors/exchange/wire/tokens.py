@@ -14,15 +14,16 @@ class Tokens:
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._given = 0
+        self.given: list[str] = []
+        """Every one of them, oldest first, good or not."""
         self._expires_us: dict[str, int] = {}
         self._uses: dict[str, int] = {}
 
     def give(self, now_us: int) -> str:
         """Return a new token."""
-        self._given += 1
-        digest = hashlib.blake2b(f"{self._seed} {self._given} {now_us}".encode(), digest_size=32).digest()
+        digest = hashlib.blake2b(f"{self._seed} {len(self.given) + 1} {now_us}".encode(), digest_size=32).digest()
         token = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+        self.given.append(token)
         self._expires_us[token] = now_us + VALID_S * SECOND_US
         return token
 

@@ -130,7 +130,12 @@ class Sending(OrderDesk):
             self._note_reconciled(order_id)
             return
         intent = tracked.order.intent
-        query = LookUpOrder(order_id=order_id, symbol=intent.symbol, sent_at_us=intent.created_at_us)
+        query = LookUpOrder(
+            order_id=order_id,
+            symbol=intent.symbol,
+            sent_at_us=intent.created_at_us,
+            external_id=tracked.order.external_id,
+        )
         self.emit(query, intent.proposal_id)
         tracked.is_look_up_asked = False
         tracked.looked_up_at_us = self.now_us
