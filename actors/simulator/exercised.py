@@ -33,7 +33,8 @@ from actors.system import World, parts
 from config.loader import load_settings
 from messages.base import Message
 from messages.bus import Subscribe, Unsubscribe
-from messages.lifecycle import ActorFailed
+from messages.exchange import InstrumentsReported
+from messages.lifecycle import ActorFailed, ExchangeRefusesUs
 from messages.orders import OrderStatus
 from messages.permits import CallGranted, CallsThrottled, RequestCall
 from messages.positions import CloseReason, PositionStatus
@@ -111,6 +112,8 @@ UNREACHED_MESSAGES: Final[Mapping[type[Message], str]] = {
     RequestCall: "asked by a client of the real exchange: the mock makes no REST calls",
     CallGranted: "told to a client of the real exchange: the mock makes no REST calls",
     CallsThrottled: "said by a client of the real exchange: the mock's refusals are of single orders",
+    InstrumentsReported: "said by a client of the real exchange: the mock's pairs are those of the settings",
+    ExchangeRefusesUs: "said by a client of the real exchange: the mock asks for no key",
 }
 
 
