@@ -241,7 +241,7 @@ def _lost_what_it_had_not(chance: Random) -> tuple[Step, ...]:
         attrs.evolve(_with_bitcoin(chance), leverage=2, stop_bps=30),
         _later(chance, PriceMoves(symbol=XRP_BTC, move_bps=-400)),
         Close(trade=NEWEST, after_us=3 * SECOND_US),
-        attrs.evolve(_trade(chance, stop_bps=60), after_us=20 * SECOND_US),
+        attrs.evolve(_trade(chance, stop_bps=60), after_us=70 * SECOND_US),
         _later(chance, _price(-100)),
     )
 

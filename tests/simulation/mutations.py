@@ -449,6 +449,14 @@ DEFECTS: tuple[Defect, ...] = (
         new="if not claim.spends",
         breaks=("I4", "I5", "liveness"),
     ),
+    Defect(
+        name="debt filled with what is bought",
+        text="coins are bought to be held although the account owes some, and a part of them is gone at once",
+        where=limits.funds_owed,
+        old="if not owed",
+        new="if owed >= 0",
+        breaks=("I4", "I5", "liveness"),
+    ),
     # What is told late ---------------------------------------------------------------------------
     Defect(
         name="late fill of an order that is over is ignored",
