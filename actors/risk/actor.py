@@ -159,10 +159,11 @@ class RiskActor(RecoveringActor):
 
     def _follow(self, position: Position) -> None:
         """Count a result once; a position that lives again by a late fill takes its slot again."""
+        if position.is_over or position.leverage > 1:
+            self._own_funds.count(position, self._instruments[position.symbol].quote)
         if not position.is_over:
             self._reserve_for(position)
             return
-        self._own_funds.count(position, self._instruments[position.symbol].quote)
         net_usd = realised(position) * self._rate(position.symbol)
         earlier_usd = self._results.get(position.id)
         if earlier_usd == net_usd:
@@ -204,8 +205,8 @@ class RiskActor(RecoveringActor):
         """Take up the memory; reservations follow from the trades that live."""
         self._state = state.risk
         self._equity_usd = self._equity_start_usd + state.risk.realised_usd
-        over = (position for position in state.positions if position.is_over)
-        self._own_funds.begin(state.initial_balances, state.realised_by_quote, over)
+        positions = ((position, self._instruments[position.symbol].quote) for position in state.positions)
+        self._own_funds.begin(state.initial_balances, state.realised_by_quote, positions)
         living = state.living
         for row in state.approved:
             if row.id not in living:

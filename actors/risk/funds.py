@@ -40,8 +40,9 @@ def claim_of(instrument: Instrument, leverage: int) -> Claim:
 class OwnFunds:
     """What the account has of each currency by our own books, apart from what open positions hold.
 
-    What it began with and what positions that are over have brought. An account whose beginning is unknown began with
-    nothing.
+    What it began with, what positions that are over have brought, and what open ones on margin have paid in fees: a
+    remainder that is too small to be closed stays open, and its trade has ended. An account whose beginning is unknown
+    began with nothing.
     """
 
     def __init__(self) -> None:
@@ -52,17 +53,20 @@ class OwnFunds:
         self,
         balances: Iterable[tuple[str, Decimal]],
         realised_by_quote: Iterable[tuple[str, Decimal]],
-        over: Iterable[Position],
+        positions: Iterable[tuple[Position, Currency]],
     ) -> None:
-        """Take up what the journal remembers; the results of `over` are among those that are realised."""
+        """Take up what the journal remembers; the results of positions that are over are among those realised."""
         for currency, amount in (*balances, *realised_by_quote):
             self._add(Currency(currency), amount)
-        for position in over:
-            self._counted[position.id] = realised(position)
+        for position, quote in positions:
+            if position.is_over:
+                self._counted[position.id] = realised(position)
+            else:
+                self.count(position, quote)
 
     def count(self, position: Position, quote: Currency) -> None:
-        """Count the result of a position that is over, once; one that lived again counts with what has changed."""
-        result_quote = realised(position)
+        """Count what a position has brought or taken so far, once; told again it counts with what has changed."""
+        result_quote = _taken(position)
         self._add(quote, result_quote - self._counted.get(position.id, ZERO))
         self._counted[position.id] = result_quote
         if len(self._counted) > RESULTS_REMEMBERED:
@@ -74,3 +78,10 @@ class OwnFunds:
 
     def _add(self, currency: Currency, amount: Decimal) -> None:
         self._own[currency] = self._own.get(currency, ZERO) + amount
+
+
+def _taken(position: Position) -> Decimal:
+    """Return what a position has brought for certain: its result when it is over, its fees so far on margin."""
+    if position.is_over:
+        return realised(position)
+    return -position.fees_quote if position.leverage > 1 else ZERO

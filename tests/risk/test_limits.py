@@ -100,7 +100,7 @@ def test_a_result_counts_once_and_one_that_changes_counts_with_its_change() -> N
     funds, btc = OwnFunds(), Currency("BTC")
     over = a_position(status=PositionStatus.CLOSED, exit_volume="1", exit_price="70")
     before = a_position("earlier", status=PositionStatus.CLOSED, exit_volume="1", exit_price="60")
-    funds.begin([], [("BTC", Decimal(-40))], [before])
+    funds.begin([], [("BTC", Decimal(-40))], [(before, btc)])
     assert funds.owed(btc) == 40
 
     funds.count(before, btc)
@@ -110,6 +110,18 @@ def test_a_result_counts_once_and_one_that_changes_counts_with_its_change() -> N
     assert funds.owed(btc) == 70
     funds.count(attrs.evolve(over, exit_cost_quote=Decimal(200)), btc)
     assert funds.owed(btc) == 0
+
+
+def test_fees_of_a_remainder_on_margin_that_stays_open_are_owed() -> None:
+    """Too small to be closed, it is never over; its fee came out of a balance that held nothing."""
+    dust = attrs.evolve(a_position(leverage=2), fees_quote=Decimal("0.001"))
+    told, recovered, btc = OwnFunds(), OwnFunds(), Currency("BTC")
+    told.count(dust, btc)
+    told.count(dust, btc)
+    recovered.begin([], [], [(dust, btc)])
+
+    assert told.owed(btc) == recovered.owed(btc) == Decimal("0.001")
+    assert codes(claim=a_claim(BTC, leverage=1), own_funds=told) == ["FUNDS_OWED"]
 
 
 @pytest.mark.parametrize(
