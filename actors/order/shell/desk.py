@@ -75,6 +75,8 @@ class OrderDesk(RecoveringActor):
         """When the newest trade happened that the journal knew: what others did before it has been reported."""
         self._owes_poll = False
         """Whether the start waits for the trades since the last one that the journal knows."""
+        self._polled_at_us = 0
+        """When the last poll left."""
         self._polls_until_us = 0
         """Until then the records of the exchange may lack what happened before the start."""
         self._booked: OrderedDict[TradeId, Decimal] = OrderedDict()
@@ -208,7 +210,7 @@ class OrderDesk(RecoveringActor):
 
     def _wants_poll(self) -> bool:
         """Say whether there is something to ask about: a trade that lives, or a start whose records may lag behind."""
-        return bool(self._book.trades) or self._owes_poll or self.now_us < self._polls_until_us
+        return bool(self._book.trades) or self._owes_poll or self._polled_at_us < self._polls_until_us
 
     @abstractmethod
     def _align(self, trade: Trade) -> None:

@@ -229,6 +229,7 @@ class Sending(OrderDesk):
 
     def _send_poll(self) -> None:
         """Ask for our orders, and for every trade since: what others do to our positions is told by nobody else."""
+        self._polled_at_us = self.now_us
         ids = tuple(id_ for id_, tracked in self._book.live.items() if tracked.phase is Phase.RESTING)
         self.emit(PollOrders(order_ids=ids, after_trade=self._poll_cursor, since_us=self._poll_since_us))
         self._set_poll()

@@ -96,10 +96,9 @@ class Surveying(Adopting):
         if survey is None:
             if not isinstance(message, ExecutionReported | OrdersPolled):
                 return False
-            if self.now_us > self._polls_until_us and not (self._owes_poll or self._owes_account):
-                self._is_watchful, self._known_ids = False, None
-                return False
             if not any(self._unknown_orders(message)):
+                if self._polled_at_us >= self._polls_until_us and not (self._owes_poll or self._owes_account):
+                    self._is_watchful, self._known_ids = False, None
                 return False
             survey = self._survey_again()
         if not isinstance(message, PUT_OFF):
@@ -278,9 +277,9 @@ class Surveying(Adopting):
         """Take up what was forgotten, believe what was put off, and act."""
         self._survey = None
         if not self._is_new:
-            # What happened just now is in the records after their lag: one poll more must leave after that.
-            lag_s = self._settings.settle_lag_s + 2 * self._settings.poll_s
-            self._polls_until_us = self.now_us + lag_s * MICROSECONDS
+            # What happened just now is in the records after their lag: one poll more must leave after that, however
+            # late it is by then.
+            self._polls_until_us = self.now_us + self._settings.settle_lag_s * MICROSECONDS
         moves: dict[ProposalId, MoveStop] = {}
         adopted = self._take_up(survey, moves)
         self._take_tighter_stops(survey, moves)
