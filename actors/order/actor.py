@@ -319,7 +319,7 @@ class OrderActor(Requests):
             for tracked in tuple(self._book.live.values())
         )
         missing = any(
-            trade.held_base and not trade.waiting.isdisjoint((OrderRole.STOP, OrderRole.EXIT))
+            trade.held_base and (trade.is_delayed or not trade.waiting.isdisjoint((OrderRole.STOP, OrderRole.EXIT)))
             for trade in tuple(self._book.trades.values())
         )
         return not (self._in_review or under_way or missing)

@@ -238,7 +238,10 @@ class Settling(Booking):
         if not tracked.is_live:
             return
         if tracked.phase is Phase.RESTING:
-            return  # The exchange has had it, so absence proves nothing: it stays ours until its end is told.
+            # The exchange has had it, so absence proves nothing: it stays ours until its end is told, and is to be as it
+            # should be, whatever has become of the last attempt to move it.
+            self._align(tracked.trade)
+            return
         proven_at_us = tracked.deadline_us + self._settings.settle_lag_s * MICROSECONDS
         if tracked.phase is Phase.SETTLING and message.as_of_us >= proven_at_us:
             self._leave_settling(tracked)
