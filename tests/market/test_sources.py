@@ -60,7 +60,8 @@ def test_files_are_opened_by_symbol(tmp_path: Path) -> None:
         (["random:"], "the seed must be a whole number"),
         (["random:x"], "the seed must be a whole number"),
         (["random:-1"], "the seed must be a whole number"),
-        (["random:1", "BTC/USDT=a"], "give SYMBOL=FILE, or random:SEED alone"),
+        (["random:1", "BTC/USDT=a"], "give SYMBOL=FILE, or random:SEED or kraken alone"),
+        (["kraken", "BTC/USDT=a"], "give SYMBOL=FILE, or random:SEED or kraken alone"),
     ],
 )
 def test_words_that_cannot_be_meant_are_explained(words: list[str], said: str) -> None:
@@ -119,3 +120,13 @@ def test_a_stop_is_reached_within_minutes() -> None:
 def test_what_cannot_be_walked_is_named_at_once() -> None:
     with pytest.raises(ValueError, match="A/B is not a configured symbol"):
         random_walk(1, INSTRUMENTS, (Symbol("A/B"),))
+
+
+def test_live_prices_bring_no_ticks_of_their_own() -> None:
+    """They come by themselves, and whoever paces the engine is told so."""
+    stream = open_prices(["kraken"], INSTRUMENTS)
+
+    assert stream.is_live
+    assert not stream.has_end
+    assert stream.symbols == tuple(INSTRUMENTS)
+    assert list(stream.ticks) == []
