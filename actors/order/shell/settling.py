@@ -238,8 +238,8 @@ class Settling(Booking):
         if not tracked.is_live:
             return
         if tracked.phase is Phase.RESTING:
-            # The exchange has had it, so absence proves nothing: it stays ours until its end is told, and is to be as it
-            # should be, whatever has become of the last attempt to move it.
+            # The exchange has had it, so absence proves nothing: it stays ours until its end is told. Whatever has become
+            # of the last attempt to move it, it is to be as it should be.
             self._align(tracked.trade)
             return
         proven_at_us = tracked.deadline_us + self._settings.settle_lag_s * MICROSECONDS
