@@ -238,8 +238,8 @@ class Settling(Booking):
         if not tracked.is_live:
             return
         if tracked.phase is Phase.RESTING:
-            # The exchange has had it, so absence proves nothing: it stays ours until its end is told. Whatever has become
-            # of the last attempt to move it, it is to be as it should be.
+            # The exchange has had it, so absence proves nothing: it stays ours until its end is told. It is to be as it
+            # should be, whatever has become of the last attempt to move it.
             self._align(tracked.trade)
             return
         proven_at_us = tracked.deadline_us + self._settings.settle_lag_s * MICROSECONDS
