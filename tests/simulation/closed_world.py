@@ -45,11 +45,13 @@ _notes: list[str] | None = None
 def closed_world() -> Iterator[list[str]]:
     """Yield the list in which every step out of the world is noted, while inside.
 
-    What others let the garbage collector call (a test library times it, for one) is put aside meanwhile: it would run
-    in the middle of a simulation without being called by it.
+    The garbage collector rests meanwhile, and what others let it call (a test library times it, for one) is put aside:
+    it would clear away what others have left, in the middle of a simulation and without being called by it.
     """
     global _notes  # noqa: PLW0603 - An audit hook stays for ever, so it must know when it is wanted.
     notes: list[str] = []
+    gc.collect()
+    gc.disable()
     callbacks = gc.callbacks[:]
     gc.callbacks.clear()
     _notes = notes
@@ -60,6 +62,7 @@ def closed_world() -> Iterator[list[str]]:
         sys.setprofile(None)
         _notes = None
         gc.callbacks[:] = callbacks
+        gc.enable()
         notes[:] = [note for note in notes if "setprofile" not in note]
 
 

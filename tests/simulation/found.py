@@ -586,6 +586,12 @@ FOUND: tuple[Found, ...] = (
             Swap(Surveying._unknown_orders, "message.fills if self._unbooked(fill) is not None]", "message.fills]"),
             Swap(Adopting._adopted_order, "if self._unbooked(fill) is None]", "if False]"),
             Swap(OrderDesk._look_later, "if tracked.is_look_up_set:", "if False:"),
+            # It has been asked about more often since, and found in time.
+            Swap(
+                Surveying._puts_off,
+                "if not any(self._unknown_orders(message)):",
+                "if self.now_us > self._polls_until_us or not any(self._unknown_orders(message)):",
+            ),
         ),
         breaks="liveness",
         plan=a_story(
