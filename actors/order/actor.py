@@ -223,6 +223,7 @@ class OrderActor(Requests):
         unbooked = dict(state.unbooked)
         for order in sorted(state.orders, key=lambda order: order.intent.created_at_us):
             self._recover_order(order, unbooked.get(order.id, ZERO), trades.get(order.intent.proposal_id))
+        self._retire_ended()
         for row in state.taken:
             self._recover_wish(row, trades)
         self._begin_survey(state)
@@ -304,13 +305,19 @@ class OrderActor(Requests):
         self._book.add(trade, tracked)
         tracked.is_withdrawn = self._is_unwanted(trade, order)
         if order.is_over:
-            self._book.retire(tracked)
+            tracked.phase = Phase.OVER
         elif order.status is OrderStatus.PENDING:
             self._enter_settling(tracked)
         else:
             self._set_expiry(order)
         if not order.is_over or counted_base or (order.intent.role is OrderRole.ENTRY and trade.held_base):
             self._to_reconcile.add(order.id)  # An entry's trades tell of a liquidation.
+
+    def _retire_ended(self) -> None:
+        """Let the history forget those first that ended first: of the newest a fill may still be told."""
+        ended = [tracked for tracked in self._book.live.values() if tracked.order.is_over]
+        for tracked in sorted(ended, key=lambda tracked: tracked.order.ended_at_us or 0):
+            self._book.retire(tracked)
 
     def is_settled(self) -> bool:
         """Say whether nothing is under way: what is live rests on the exchange and nothing is being moved."""

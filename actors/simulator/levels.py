@@ -6,6 +6,7 @@ Read in order: Neglect, neglected(), then one function for each level.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -100,3 +101,28 @@ def without_target(stage: Stage, book: BookSummary) -> Iterable[str]:
         wants = position.take_profit_quote is not None and position.leverage > 1
         if wants and position.id not in there and stage.watch.promises.may_have_target(position):
             yield f"I4: the target of position {position.id} at {position.take_profit_quote} is not on the exchange"
+
+
+def not_as_taken(stage: Stage, book: BookSummary) -> Iterable[str]:
+    """Yield the positions whose levels are not those that were taken last, as a person was told.
+
+    A stop that trails has gone its own way since.
+    """
+    taken: dict[str, dict[str, object]] = {}
+    for row in stage.kept.requests.values():
+        if row.kind == "protect" and row.verdict == "taken":
+            body = json.loads(row.body)
+            levels = taken.setdefault(body["target"], {})
+            levels.update((name, value) for name, value in body.items() if value is not None)
+    always_trails = stage.plan.settings.execution.positions.trailing.enabled
+    for position in _open_positions(stage, book):
+        levels = taken.get(position.proposal_id, {})
+        has: dict[str, object] = {"take_profit": position.take_profit_quote}
+        if not position.stop_is_trailing:
+            has["stop_loss"] = position.stop_loss_quote
+        if not always_trails:
+            has["trailing"] = position.trailing
+        for name, value in has.items():
+            asked = levels.get(name, value)
+            if value != (Decimal(asked) if isinstance(asked, str) else asked):
+                yield f"I4: position {position.id} has {name} {value}, and {asked} was taken"

@@ -19,7 +19,7 @@ from actors.position.view import BookSummary
 from actors.risk.actor import RiskSummary
 from actors.runtime.simulation.pace import SECOND_US
 from actors.simulator.faults import give_back, heal
-from actors.simulator.levels import neglected, without_target
+from actors.simulator.levels import neglected, not_as_taken, without_target
 from actors.simulator.worth import worth_differs
 from messages.base import Currency, Symbol, TradeId
 from messages.orders import Fill, OrderRole, OrderStatus
@@ -88,6 +88,7 @@ def unrest(stage: Stage) -> Iterable[str]:
     book: BookSummary = stage.machine.actors["position"].describe()  # type: ignore[assignment]
     yield from (f"I4: {neglect.text}" for neglect in neglected(stage, book))
     yield from without_target(stage, book)
+    yield from not_as_taken(stage, book)
 
 
 def _waiting(actors: Mapping[str, Any]) -> Iterable[str]:

@@ -225,6 +225,22 @@ DEFECTS: tuple[Defect, ...] = (
         new="position_id=next(iter(self._book.by_symbol[trade.proposal.symbol].values())).position_id",
         breaks=("I4",),
     ),
+    Defect(
+        name="levels forgotten by the entry",
+        text="levels that were taken before the entry filled are forgotten when it opens the position",
+        where=Requests._move_levels,
+        old="trade.proposal = changed(trade.proposal, message)",
+        new="pass",
+        breaks=("I4",),
+    ),
+    Defect(
+        name="levels forgotten by a restart",
+        text="levels that were taken before a crash are forgotten after it, when the entry opens the position",
+        where=OrderActor._recover_wish,
+        old="trade.proposal = changed(trade.proposal, change)",
+        new="pass",
+        breaks=("I4",),
+    ),
     # Fills ---------------------------------------------------------------------------------------
     Defect(
         name="fill counted twice",

@@ -13,8 +13,9 @@ from decimal import Decimal
 import attrs
 
 from actors.order import outbox
-from actors.order.book import Phase, Taking, Tracked, Trade
+from actors.order.book import Phase, Taking, Tracked, Trade, is_closed_by
 from actors.order.intents import foreign_exit
+from actors.order.shell.desk import LEFTOVERS_MAX, UNCLAIMED_MAX
 from actors.order.shell.guarding import Guarding
 from actors.runtime.clock import MICROSECONDS
 from messages.base import NO_TRADE, OrderId, Symbol, TradeId
@@ -24,8 +25,6 @@ from messages.positions import ApplyFill
 
 BOOKED_REMEMBERED = 10_000
 """The newest executions, whoever's: told again, they are no news."""
-UNCLAIMED_MAX = 1_000
-LEFTOVERS_MAX = 1_000
 ZERO = Decimal(0)
 
 
@@ -75,6 +74,8 @@ class Booking(Guarding):
             self._catch_up(trade)
             if self._unclaimed:
                 self._claim(fill.symbol)
+            if self._leftovers:
+                self._close_with_leftovers(trade, fill)
             return
         trade.failures.pop(order.intent.role, None)
         rest = self._close_with(trade, order, fill)
@@ -177,11 +178,14 @@ class Booking(Guarding):
             if rest is None:
                 break
             part, rest = split(rest, trade.left_base)
-            order = foreign_exit(trade, part, order_id=OrderId(self.ports.new_id()), now_us=self.now_us)
-            trade.exited_base += part.volume_base
-            self._note_taking(trade, part, at_us)
-            self._apply(trade, order, attrs.evolve(part, order_id=order.id))
+            self._exit_by_foreign(trade, part, at_us)
         return rest
+
+    def _exit_by_foreign(self, trade: Trade, part: Fill, at_us: int) -> None:
+        order = foreign_exit(trade, part, order_id=OrderId(self.ports.new_id()), now_us=self.now_us)
+        trade.exited_base += part.volume_base
+        self._note_taking(trade, part, at_us)
+        self._apply(trade, order, attrs.evolve(part, order_id=order.id))
 
     def _note_taking(self, trade: Trade, part: Fill, at_us: int) -> None:
         if part.is_margin:
@@ -200,7 +204,7 @@ class Booking(Guarding):
         if rest is not None and self._book.may_have_entered(rest, at_us, over_since_us):
             self._unclaimed.append((rest, at_us))
         elif rest is not None and rest.is_margin:
-            self._leftovers.append(rest)
+            self._leftovers.append((rest, at_us))
 
     def _claim(self, symbol: Symbol) -> None:
         """Look again at what others traded in this symbol: an entry of ours has filled, or cannot any more."""
@@ -214,11 +218,25 @@ class Booking(Guarding):
     def _claim_leftovers(self, tracked: Tracked) -> None:
         """The exchange has no position for this exit to reduce: then what closed nothing here has closed ours."""
         leftovers, self._leftovers = self._leftovers, deque(maxlen=LEFTOVERS_MAX)
-        for fill in leftovers:
+        for fill, at_us in leftovers:
             is_of_it = (fill.symbol, fill.side) == (tracked.order.intent.symbol, tracked.order.intent.side)
             rest = self._close_held(fill, self.now_us) if is_of_it else fill
             if rest is not None:
-                self._leftovers.append(rest)
+                self._leftovers.append((rest, at_us))
+
+    def _close_with_leftovers(self, trade: Trade, entered: Fill) -> None:
+        """Close a late fill of an entry with what others have traded since it; the trade's other fills were there."""
+        leftovers, self._leftovers = self._leftovers, deque(maxlen=LEFTOVERS_MAX)
+        open_base = min(entered.volume_base, trade.left_base)
+        for fill, at_us in leftovers:
+            rest: Fill | None = fill
+            is_after = fill.symbol == entered.symbol and at_us >= entered.at_us
+            if open_base > 0 and is_after and is_closed_by(trade.proposal, fill):
+                part, rest = split(fill, open_base)
+                open_base -= part.volume_base
+                self._exit_by_foreign(trade, part, at_us)
+            if rest is not None:
+                self._leftovers.append((rest, at_us))
 
     def _report_foreign(self, fill: Fill) -> None:
         details = {"trade_id": fill.trade_id, "symbol": fill.symbol, "volume": f"{fill.volume_base:f}"}

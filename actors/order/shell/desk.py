@@ -41,6 +41,8 @@ from messages.trades import (
 REQUESTS_REMEMBERED = 10_000
 """The newest request ids in memory; older ones are known to the database alone."""
 TAKINGS_REMEMBERED = 1_000
+UNCLAIMED_MAX = 1_000
+LEFTOVERS_MAX = 1_000
 ZERO = Decimal(0)
 FOREVER_US = 365 * 86_400 * MICROSECONDS
 
@@ -82,9 +84,9 @@ class OrderDesk(RecoveringActor):
         self._booked: OrderedDict[TradeId, Decimal] = OrderedDict()
         """How much is booked of the newest trades, ours and others'."""
         self._takings: deque[Taking] = deque(maxlen=TAKINGS_REMEMBERED)
-        self._unclaimed: deque[tuple[Fill, int]] = deque()
+        self._unclaimed: deque[tuple[Fill, int]] = deque(maxlen=UNCLAIMED_MAX)
         """What others traded and may have closed of ours, with when: an entry that is live may have filled before."""
-        self._leftovers: deque[Fill] = deque()
+        self._leftovers: deque[tuple[Fill, int]] = deque(maxlen=LEFTOVERS_MAX)
         """What was traded on margin and has closed nothing of ours."""
         self._repricing: set[ProposalId] = set()
         self.happened: Counter[tuple[OrderStatus, Happening]] = Counter()

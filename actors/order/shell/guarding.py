@@ -100,8 +100,11 @@ class Guarding(Sending):
         self._finish(trade)
 
     def _name_dust(self, trade: Trade) -> None:
-        """Say once that what is left is too small for any order, and give its slot back: nobody can act on it."""
-        if trade.live(OrderRole.ENTRY) is not None or not self._is_dust(trade):
+        """Say once that what is left is too small for any order, and give its slot back: nobody can act on it.
+
+        As long as an order of the trade lives, that one may still take it.
+        """
+        if trade.live_legs or not self._is_dust(trade):
             return
         if not trade.is_dust_named:
             trade.is_dust_named = True
