@@ -14,7 +14,7 @@ from typing import assert_never
 import attrs
 
 from actors.order.book import Phase, Taking, Tracked, Trade
-from actors.order.proposals import change_from_row, changed, from_row
+from actors.order.proposals import change_from_row, changed, from_row, stops_in_row
 from actors.order.protection import PROTECTIVE
 from actors.order.shell.requests import Requests
 from actors.order.timers import (
@@ -257,6 +257,7 @@ class OrderActor(Requests):
                 position_id=position_ids[proposal.id],
                 is_adopted=is_adopted,
                 is_withdrawn=is_adopted,
+                known_stop_quote=proposal.stop_loss_quote,
             )
             position = trade.position = positions.get(trade.position_id)
             if position is not None:
@@ -276,6 +277,7 @@ class OrderActor(Requests):
             trade = trades.get(change.target_id)
             if trade is not None:
                 trade.proposal = changed(trade.proposal, change)
+                trade.note_levels(row.at_us, stops_in_row(row))
             return
         trade = trades.get(json.loads(row.body))
         if trade is None:

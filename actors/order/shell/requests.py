@@ -15,6 +15,7 @@ from actors.order.proposals import (
     price_problems,
     problems,
     request_row,
+    stops_in_row,
 )
 from actors.order.shell.surveying import Surveying
 from actors.order.sizing import size_problem
@@ -248,8 +249,10 @@ class Requests(Surveying):
         if found:
             self._refuse_levels(message, found)
             return
+        held = trade.proposal if trade.position is None else trade.position
+        row = change_row(message, self.now_us, "taken", stop_before_quote=held.stop_loss_quote)
         trade.proposal = changed(trade.proposal, message)
-        row = change_row(message, self.now_us, "taken")
+        trade.note_levels(self.now_us, stops_in_row(row))
         if not trade.left_base:
             self.emit(RecordRequest(request=row), trade_id)
             return
