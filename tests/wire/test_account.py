@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
 from messages.exchange import ExchangeAlert
 from messages.orders import OrderRole, OrderStatus
 from messages.positions import CloseReason, PositionStatus
 from tests.wire.world import WireWorld
 
 BTC = "BTC/USDT"
-
-
-@pytest.fixture
-def world() -> Iterator[WireWorld]:
-    with WireWorld() as world:
-        world.price(BTC, 100_000)
-        yield world
 
 
 def test_c09_a_position_closed_by_hand_is_closed_in_our_books(world: WireWorld) -> None:

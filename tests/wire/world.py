@@ -20,6 +20,7 @@ from actors.engine import Engine
 from actors.exchange.kraken.links import Answer, LineClosed, LineNews, Request
 from actors.exchange.kraken.notation import our_id
 from actors.exchange.kraken.rest import Rest
+from actors.exchange.kraken.shell.calling import Reply, read_answer
 from actors.exchange.kraken.socket import Line, address
 from actors.exchange.kraken.venue import Venue
 from actors.exchange.wire.faults import Rule
@@ -274,3 +275,12 @@ class WireWorld(Harness):
     def sent(self, path: str) -> list[Request]:
         """Return what was sent to one endpoint, in order."""
         return [request for request in self.wires.requests if request.path.endswith(f"/{path}")]
+
+    def asks_kraken(self, path: str, **params: str) -> Reply:
+        """Ask the exchange as somebody would who has the key, and return what it says; nothing of it is kept."""
+
+        async def ask() -> Reply:
+            request = Request(path=f"/0/private/{path}", params=params, is_private=True, timeout_ms=5_000)
+            return read_answer(await self.wires.rest.call(request))
+
+        return self._do(ask)
