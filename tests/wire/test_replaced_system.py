@@ -30,16 +30,16 @@ PASSING = ("cl_ord_id", "deadline")
 # X3: never sent twice -------------------------------------------------------------------------------
 
 ORDER_OF_SENDING = (ENTRY, STOP, TARGET, EXIT)
+NO_USABLE_ANSWER = [("answer_lost", {"how": "reset"}), ("error", {"text": "WOrder:odd", "placed": True})]
 
 
 @pytest.mark.parametrize("role", ORDER_OF_SENDING, ids=lambda role: role.value)
-@pytest.mark.parametrize("answer", [{"fault": "answer_lost", "how": "reset"}, {"fault": "error", "text": "WOrder:odd"}])
+@pytest.mark.parametrize(("fault", "terms"), NO_USABLE_ANSWER)
 def test_x03_whatever_the_order_is_for_it_is_sent_once_under_its_own_id(
-    world: WireWorld, role: OrderRole, answer: Mapping[str, Any]
+    world: WireWorld, role: OrderRole, fault: str, terms: Mapping[str, Any]
 ) -> None:
     """Every order is placed, and its answer is lost, or is a success that does not say which order was placed."""
-    terms = {"placed": True} if answer["fault"] == "error" else {}
-    rule = world.goes_wrong(**answer, **terms, endpoint="AddOrder", skip=ORDER_OF_SENDING.index(role))
+    rule = world.goes_wrong(fault, **terms, endpoint="AddOrder", skip=ORDER_OF_SENDING.index(role))
     trade = world.proposes(BTC, "buy", size=500, stop=98_000, target=104_000, leverage=2)
     world.passes(seconds=10)
     world.closes(trade)

@@ -8,7 +8,7 @@ Only what a client waits for in vain takes time of the wall: `patience` of it fo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from decimal import Decimal
 from functools import partial
 from types import TracebackType
@@ -17,7 +17,7 @@ from typing import Any, Self
 import attrs
 
 from actors.engine import Engine
-from actors.exchange.kraken.links import Answer, LineClosed, LineNews, Request
+from actors.exchange.kraken.links import Answer, LineClosed, LineNews, LineSaid, Request
 from actors.exchange.kraken.notation import our_id
 from actors.exchange.kraken.rest import Rest
 from actors.exchange.kraken.shell.calling import Reply, read_answer
@@ -25,7 +25,7 @@ from actors.exchange.kraken.socket import Line, address
 from actors.exchange.kraken.venue import Venue
 from actors.exchange.wire.faults import Rule
 from actors.exchange.wire.server import WireServer
-from actors.harness import Amount, Harness
+from actors.harness import Harness, T
 from actors.runtime.ids import seeded_ids
 from actors.system import World
 from config.loader import load_settings
@@ -39,6 +39,8 @@ PATIENCE = 20
 """How many seconds of the settings one second of the wall is, for whoever waits in vain."""
 STILL_TRIES = 20_000
 LOOK_EVERY_S = 0.001
+BUSY_LOOKS = 100
+"""Both ends are on one loop: what is on the wire arrives within a few of its rounds, unless somebody waits in vain."""
 
 
 class CountingWires:
@@ -50,6 +52,10 @@ class CountingWires:
         self.requests: list[Request] = []
         self.answers: list[Answer] = []
         self.is_line_up = False
+        self.pushed: Callable[[str], Iterable[str]] = lambda text: (text,)
+        """What the engine hears now of a message that has come over the line."""
+        self.tell: Callable[[str], None] = lambda text: None
+        """Tells the engine a message as if it came over the line."""
 
     async def call(self, request: Request) -> Answer:
         """Send one request."""
@@ -67,10 +73,15 @@ class CountingWires:
         self.is_line_up = True
 
         def note(news: LineNews) -> None:
+            if isinstance(news, LineSaid):
+                for text in self.pushed(news.text):
+                    self.tell(text)
+                return
             if isinstance(news, LineClosed):
                 self.is_line_up = False
             tell(news)
 
+        self.tell = lambda text: tell(LineSaid(line=line, text=text))
         self.line.open(line, note)
 
     def say(self, text: str) -> None:
@@ -96,7 +107,7 @@ class WireWorld(Harness):
 
     def __init__(self, settings: Settings | None = None, *, dispatcher: str = "shared", **server: Any) -> None:
         super().__init__(settings, dispatcher=dispatcher)
-        self._server_options = {"tier": None, **server}
+        self._server_options = {"tier": None, "instruments": self.settings.execution.instruments, **server}
         self._server: WireServer | None = None
         self._wires: CountingWires | None = None
 
@@ -142,7 +153,6 @@ class WireWorld(Harness):
         execution = self.settings.execution
         if self._server is None:
             self._server = WireServer(
-                instruments=execution.instruments,
                 balances=execution.paper.balances,
                 usd_equivalents=execution.usd_equivalents,
                 clock=self._clock,
@@ -178,13 +188,13 @@ class WireWorld(Harness):
 
     async def _quiet(self) -> None:
         """Return when the engine is quiet and nothing is on the wire any more."""
-        for _look in range(STILL_TRIES):
+        for look in range(STILL_TRIES):
             await self.engine.until_quiet()
             if self._is_wire_still():
                 await asyncio.sleep(0)
                 if self.engine.settle() and self._is_wire_still():
                     return
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(0 if look < BUSY_LOOKS else LOOK_EVERY_S)
         raise TimeoutError("the wire does not come to rest")
 
     def _is_wire_still(self) -> bool:
@@ -241,17 +251,42 @@ class WireWorld(Harness):
 
         return self._do(do)
 
-    def is_down_while(self, symbol: str, price: Amount) -> None:
-        """The process dies, the price moves, and then it is started again."""
+    def is_down_while(self, *acts: Mapping[str, Any]) -> None:
+        """The process dies, others act at the exchange, as through the mock's control door, and it is started again."""
 
         async def die() -> None:
             await self.engine.close()
             await self._hang_up()
-            await self.server.tick(symbol, Decimal(price))
+            for act in acts:
+                self.server.door.act(act)
             await self._start()
 
         self._do(die)
         self.passes(seconds=2)
+
+    def hears(self, *texts: str) -> None:
+        """Let the engine hear messages as if they came over the line."""
+
+        async def tell() -> None:
+            for text in texts:
+                self.wires.tell(text)
+            await self._quiet()
+
+        self._do(tell)
+
+    def does(self, what: Callable[[], Awaitable[T]]) -> T:
+        """Do something on the world's own loop."""
+        return self._do(what)
+
+    def says(self, text: str) -> None:
+        """Let the exchange say something of its own over the line."""
+
+        async def say() -> None:
+            for connection in self.server.sockets.connections:
+                connection.say_text("something", text)
+            await self._quiet()
+
+        self._do(say)
 
     def heals(self) -> None:
         """End everything that goes wrong."""
