@@ -16,7 +16,6 @@ from typing import Any, Self
 
 import attrs
 
-from actors.engine import Engine
 from actors.exchange.kraken.links import Answer, LineClosed, LineNews, LineSaid, Request
 from actors.exchange.kraken.notation import our_id
 from actors.exchange.kraken.rest import Rest
@@ -33,7 +32,7 @@ from config.settings import KrakenSettings, Settings
 from messages.base import Currency, OrderId, Symbol
 from messages.exchange import AccountReported
 from messages.market import Tick
-from scripts.live import found
+from scripts.live import Wires, found
 
 PATIENCE = 20
 """How many seconds of the settings one second of the wall is, for whoever waits in vain."""
@@ -43,12 +42,11 @@ BUSY_LOOKS = 100
 """Both ends are on one loop: what is on the wire arrives within a few of its rounds, unless somebody waits in vain."""
 
 
-class CountingWires:
-    """The real wires; every call is kept, so that a test can see what was sent."""
+class CountingWires(Wires):
+    """The real wires; every call is kept, so that a test can see what was sent, and what is pushed passes by it."""
 
     def __init__(self, rest: Rest, line: Line) -> None:
-        self.rest = rest
-        self.line = line
+        super().__init__(rest, line)
         self.requests: list[Request] = []
         self.answers: list[Answer] = []
         self.is_line_up = False
@@ -60,13 +58,9 @@ class CountingWires:
     async def call(self, request: Request) -> Answer:
         """Send one request."""
         self.requests.append(request)
-        answer = await self.rest.call(request)
+        answer = await super().call(request)
         self.answers.append(answer)
         return answer
-
-    def jump_nonces(self, seconds: int) -> None:
-        """Go ahead with the nonces."""
-        self.rest.nonces.jump(seconds)
 
     def open_line(self, line: int, tell: Callable[[LineNews], None]) -> None:
         """Open the line."""
@@ -82,16 +76,12 @@ class CountingWires:
             tell(news)
 
         self.tell = lambda text: tell(LineSaid(line=line, text=text))
-        self.line.open(line, note)
-
-    def say(self, text: str) -> None:
-        """Send a message over the line."""
-        self.line.say(text)
+        super().open_line(line, note)
 
     def close_line(self) -> None:
         """Close the line."""
         self.is_line_up = False
-        self.line.close()
+        super().close_line()
 
 
 def wire_settings(**kraken: Any) -> Settings:
@@ -149,7 +139,7 @@ class WireWorld(Harness):
         """How patient the client is."""
         return self.settings.execution.kraken
 
-    async def _start(self) -> None:
+    async def _world(self) -> World:
         execution = self.settings.execution
         if self._server is None:
             self._server = WireServer(
@@ -165,7 +155,7 @@ class WireWorld(Harness):
         there = await found(execution, wires, speed=PATIENCE)
         venue = Venue(links=wires, pairs=there.venue.pairs, clock_ahead_us=0)
         balances = await self.journal.open_account(there.balances, self._clock.now_us())
-        world = World(
+        return World(
             settings=there.settled(self.settings),
             clock=self._clock,
             new_id=seeded_ids(f"run {next(self._runs)}"),
@@ -175,12 +165,6 @@ class WireWorld(Harness):
             venue=venue,
             is_repeatable=False,
         )
-        self._engine = Engine(world)
-        self._engine.switchboard.tap(self.heard.append)
-        if self._dies_after is not None:
-            self.dies_after(self._dies_after)
-        self._engine.start()
-        await self._quiet()
 
     async def _hang_up(self) -> None:
         await self.wires.line.closed()
