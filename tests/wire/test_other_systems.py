@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from random import Random
@@ -160,6 +161,7 @@ def test_c05_orders_told_by_their_id_alone_are_known_all_the_same(world: WireWor
     world.passes(seconds=5)
 
     assert world.position(trade).close_reason is CloseReason.STOP_LOSS
+    assert world.said(ExchangeAlert) == [], "nothing of ours is a stranger's"
     assert world.violations() == ()
 
 
@@ -429,14 +431,18 @@ def late_nonces(world: WireWorld) -> list[str]:
 
 @pytest.mark.parametrize("dispatcher", ["shared", "threads"])
 def test_c20_no_nonce_is_ever_too_low(dispatcher: str) -> None:
-    """Over starts, with an actor on a thread each, with much to say at once: the exchange takes every nonce."""
-    with WireWorld(BUSY, dispatcher=dispatcher) as world:
-        for _life in range(3):
+    """The clock stands still but for the starts, there is much to say at once: the exchange takes every nonce."""
+    lives, began_ns = [0], time.time_ns()
+    world = WireWorld(BUSY, dispatcher=dispatcher)
+    world.wall_ns = lambda: began_ns + lives[-1] * 1_000_000_000
+    with world:
+        for life in range(1, 4):
             world.prices(PRICES)
             stops = {symbol: price * Decimal("0.98") for symbol, price in PRICES.items()}
             world.hands_in(*(world.proposal(symbol, "buy", stop=stop, leverage=2) for symbol, stop in stops.items()))
             world.passes(seconds=20)
             assert late_nonces(world) == []
+            lives.append(life)
             world.crashes()
         assert world.violations() == ()
 

@@ -8,6 +8,7 @@ Only what a client waits for in vain takes time of the wall: `patience` of it fo
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from decimal import Decimal
 from functools import partial
@@ -18,7 +19,7 @@ import attrs
 
 from actors.exchange.kraken.links import Answer, LineClosed, LineNews, LineSaid, Request
 from actors.exchange.kraken.notation import our_id
-from actors.exchange.kraken.rest import Rest
+from actors.exchange.kraken.rest import Nonces, Rest
 from actors.exchange.kraken.shell.calling import Reply, read_answer
 from actors.exchange.kraken.socket import Line, address
 from actors.exchange.kraken.venue import Venue
@@ -98,6 +99,8 @@ class WireWorld(Harness):
     def __init__(self, settings: Settings | None = None, *, dispatcher: str = "shared", **server: Any) -> None:
         super().__init__(settings, dispatcher=dispatcher)
         self._server_options = {"tier": None, "instruments": self.settings.execution.instruments, **server}
+        self.wall_ns: Callable[[], int] = time.time_ns
+        """The wall's clock, which nonces are made of."""
         self._server: WireServer | None = None
         self._wires: CountingWires | None = None
 
@@ -150,7 +153,8 @@ class WireWorld(Harness):
             )
             await self._server.start()
         server = self._server
-        rest = Rest(url=server.rest_url, key=server.key, secret=server.secret, speed=PATIENCE)
+        nonces = Nonces(self.wall_ns)
+        rest = Rest(url=server.rest_url, key=server.key, secret=server.secret, speed=PATIENCE, nonces=nonces)
         self._wires = wires = CountingWires(rest, Line(address(server.websocket_url)))
         there = await found(execution, wires, speed=PATIENCE)
         venue = Venue(links=wires, pairs=there.venue.pairs, clock_ahead_us=0)
