@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import attrs
@@ -28,6 +28,10 @@ from actors.exchange.kraken.venue import Venue
 from actors.runtime.clock import MICROSECONDS, PacedClock
 from config.settings import ExecutionSettings, KrakenSettings, Settings, TradingMode
 from messages.base import Currency
+
+if TYPE_CHECKING:
+    from actors.exchange.kraken.rest import Rest
+    from actors.exchange.kraken.socket import Line
 
 LIVE_GATES = (
     ("TRIPLEGAIN_TRADING_MODE", "live"),
@@ -205,27 +209,26 @@ class FrontDoor:
 class Wires:
     """The real wires, together."""
 
-    def __init__(self, rest: Any, line: Any) -> None:
-        self._rest = rest
-        self._line = line
+    def __init__(self, rest: Rest, line: Line) -> None:
+        self.rest = rest
+        self.line = line
 
     async def call(self, request: Request) -> Answer:
         """Send one request."""
-        answer: Answer = await self._rest.call(request)
-        return answer
+        return await self.rest.call(request)
 
     def jump_nonces(self, seconds: int) -> None:
         """Go ahead with the nonces."""
-        self._rest.nonces.jump(seconds)
+        self.rest.nonces.jump(seconds)
 
     def open_line(self, line: int, tell: Callable[[LineNews], None]) -> None:
         """Open the line anew."""
-        self._line.open(line, tell)
+        self.line.open(line, tell)
 
     def say(self, text: str) -> None:
         """Send a message over the line."""
-        self._line.say(text)
+        self.line.say(text)
 
     def close_line(self) -> None:
         """Close the line."""
-        self._line.close()
+        self.line.close()

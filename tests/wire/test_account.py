@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
 from messages.exchange import ExchangeAlert
 from messages.orders import OrderRole, OrderStatus
 from messages.positions import CloseReason, PositionStatus
@@ -14,22 +10,17 @@ from tests.wire.world import WireWorld
 BTC = "BTC/USDT"
 
 
-@pytest.fixture
-def world() -> Iterator[WireWorld]:
-    with WireWorld() as world:
-        world.price(BTC, 100_000)
-        yield world
-
-
 def test_c09_a_position_closed_by_hand_is_closed_in_our_books(world: WireWorld) -> None:
     trade = world.proposes(BTC, "buy", size=500, stop=98_000, target=104_000, leverage=2)
     world.passes(seconds=5)
+    orders = len(world.sent("AddOrder"))
     world.acts("close_by_hand", symbol=BTC)
     world.passes(seconds=10)
 
     assert world.position(trade).status is PositionStatus.CLOSED
     assert world.account().open_orders == ()
     assert world.events("unknown_execution") != []
+    assert len(world.sent("AddOrder")) == orders, "nothing is sold against it"
     assert world.violations() == ()
 
 
@@ -80,7 +71,7 @@ def test_a_liquidation_is_recognised(world: WireWorld) -> None:
 def test_what_happened_while_we_were_down_is_booked_once(world: WireWorld) -> None:
     """X13: the stop fires while nobody is there to hear of it."""
     trade = world.proposes(BTC, "buy", size=500, stop=98_000, leverage=2)
-    world.is_down_while(BTC, 97_900)
+    world.is_down_while({"act": "set_price", "symbol": BTC, "price": "97900"})
     world.passes(seconds=10)
 
     assert world.position(trade).status is PositionStatus.CLOSED

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
@@ -26,10 +27,14 @@ _quiet.setLevel(logging.WARNING)
 
 
 class Line:
-    """One websocket at a time. Made on the running loop; what it hears is told on that loop."""
+    """One websocket at a time. Made on the running loop; what it hears is told on that loop.
+
+    An actor on a thread of its own may open, say and close as well: that is then done on the loop, in the same order.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
         self._to_say: asyncio.Queue[str] = asyncio.Queue(SAYINGS_MAX)
         self.said = 0
@@ -39,19 +44,36 @@ class Line:
 
     def open(self, line: int, tell: Callable[[LineNews], None]) -> None:
         """Open the line anew; exactly one LineClosed ends what is told of it, unless it is closed from here."""
-        self.close()
-        self._to_say = asyncio.Queue(SAYINGS_MAX)
-        self.said = self.heard = 0
-        self._task = asyncio.get_running_loop().create_task(self._run(line, tell, self._to_say))
+        self._on_the_loop(self._open, line, tell)
 
     def say(self, text: str) -> None:
         """Send a message. A line that is down, or so slow that a thousand messages wait, drops it."""
+        self._on_the_loop(self._say, text)
+
+    def close(self) -> None:
+        """Close the line at once; nothing more is told of it."""
+        self._on_the_loop(self._close)
+
+    def _on_the_loop(self, deed: Callable[..., None], *about: Any) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:  # Said on a thread that runs no loop.
+            self._loop.call_soon_threadsafe(deed, *about)
+        else:
+            deed(*about)
+
+    def _open(self, line: int, tell: Callable[[LineNews], None]) -> None:
+        self._close()
+        self._to_say = asyncio.Queue(SAYINGS_MAX)
+        self.said = self.heard = 0
+        self._task = self._loop.create_task(self._run(line, tell, self._to_say))
+
+    def _say(self, text: str) -> None:
         if not self._to_say.full():
             self._to_say.put_nowait(text)
             self.said += 1
 
-    def close(self) -> None:
-        """Close the line at once; nothing more is told of it."""
+    def _close(self) -> None:
         if self._task is not None:
             self._task.cancel()
             self._task = None
