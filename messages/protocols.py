@@ -121,6 +121,7 @@ OrderInbox = (
     | PositionChanged
     | LevelReached
     | ClosePosition
+    | TradingStateChanged
     | JournalLoaded
     | JournalStalled
     | JournalResumed

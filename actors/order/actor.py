@@ -69,6 +69,7 @@ from messages.positions import (
     PositionChanged,
 )
 from messages.protocols import OrderInbox, OrderOutbox
+from messages.risk import TradingStateChanged
 from messages.trades import (
     CancelTrade,
     ChangeProtection,
@@ -192,6 +193,8 @@ class OrderActor(Requests):
             case EngineReady():
                 self._is_ready = True
                 self._release_held()
+            case TradingStateChanged():
+                self._hear_trading_state(message)
             case StopOpening():
                 self._is_stopping = True
                 self._release_held()

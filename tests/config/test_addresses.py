@@ -1,4 +1,4 @@
-"""Unencrypted addresses lead to this machine and nowhere else, whatever they are made to look like."""
+"""Unencrypted addresses lead to this machine or its own network, whatever they are made to look like."""
 
 from __future__ import annotations
 
@@ -6,10 +6,22 @@ import pytest
 
 from config.settings import KrakenSettings
 
-HERE = ("127.0.0.1", "127.0.0.1:8080", "127.8.9.10:1", "localhost", "localhost:8080", "[::1]", "[::1]:8080")
+HERE = (
+    *("127.0.0.1", "127.0.0.1:8080", "127.8.9.10:1", "localhost", "localhost:8080", "[::1]", "[::1]:8080"),
+    *("192.168.1.5:8080", "10.0.0.2", "172.16.0.1", "172.31.255.254:1", "[fd00::1]:8080", "exchange:8080"),
+)
 ELSEWHERE = (
-    *("api.kraken.com", "192.168.1.5:8080", "10.0.0.2", "0.0.0.0:8080", "[2001:db8::1]:8080", "[::]:80"),
-    *("localhost.example.com", "127.0.0.1.example.com", "127.1", "2130706433", "notlocalhost", "LOCALHOST.evil.com"),
+    *(
+        "api.kraken.com",
+        "172.15.0.1",
+        "172.32.0.1:80",
+        "192.169.0.1",
+        "11.0.0.1",
+        "0.0.0.0:8080",
+        "[2001:db8::1]:8080",
+        "[::]:80",
+    ),
+    *("localhost.example.com", "127.0.0.1.example.com", "127.1", "2130706433", "LOCALHOST.evil.com", "8.8.8.8"),
 )
 TWO_FACED = (
     *("127.0.0.1@evil.com", "evil.com#127.0.0.1", "evil.com?127.0.0.1", "127.0.0.1\\@evil.com", "evil.com\\@127.0.0.1"),
@@ -18,7 +30,7 @@ TWO_FACED = (
 
 
 @pytest.mark.parametrize("host", HERE)
-def test_on_this_machine_nothing_need_be_encrypted(host: str) -> None:
+def test_nearby_nothing_need_be_encrypted(host: str) -> None:
     """As a run against the mock exchange does."""
     KrakenSettings(rest_url=f"http://{host}", websocket_url=f"ws://{host}")
     KrakenSettings(rest_url=f"http://{host}/", websocket_url=f"ws://{host}/pub/v2")

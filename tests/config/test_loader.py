@@ -252,7 +252,7 @@ def test_a_file_that_says_nothing_changes_nothing(tmp_path: Path, text: str) -> 
             "line 1: kraken.rest_url: is 'http://api.kraken.com': keys would ",
         ),
         (
-            "kraken: {websocket_url: 'ws://10.0.0.2:8080'}",
+            "kraken: {websocket_url: 'ws://192.0.2.1:8080'}",
             "unencrypted; begin it with wss://, or name this machine, such",
         ),
         (

@@ -27,7 +27,7 @@ from config.settings import Settings
 from messages.base import ProposalId
 from messages.exchange import ExchangeAlert, GetAccount
 from messages.lifecycle import ExchangeRefusesUs
-from messages.orders import OrderRefused, OrderRole, OrderStatus, OutcomeUnknown, PollOrders
+from messages.orders import OrderRefused, OrderRole, OrderStatus, OutcomeUnknown, PlaceOrder, PollOrders
 from messages.permits import CallsThrottled
 from messages.positions import CloseReason, PositionStatus
 from tests.scenarios.conftest import with_settings
@@ -613,4 +613,19 @@ def test_c25_killed_after_any_message_it_goes_on_from_there(messages: int) -> No
         assert len(world.journal.positions) == 1
         placed = [note.cl_ord_id for note in world.server.exchange.registry.orders()]
         assert len(placed) == len(set(placed))
+        assert world.violations() == ()
+
+
+def test_c25_after_a_halt_no_entry_leaves_and_none_stays() -> None:
+    """Twenty limits are approved and wait for their turn; then a person halts. Those that rest are taken back."""
+    with WireWorld(with_settings(limits={"positions_per_symbol_max": 50, "positions_total_max": 50})) as world:
+        world.prices(PRICES)
+        world.hands_in(*(world.proposal(BTC, "buy", size=100, entry=99_000, stop=97_000) for _ in range(20)))
+        before = [wish.intent.id for wish in world.said(PlaceOrder) if wish.intent.role is ENTRY]
+        assert 0 < len(before) < 20
+        world.halts()
+        world.passes(minutes=5)
+
+        assert [wish.intent.id for wish in world.said(PlaceOrder) if wish.intent.role is ENTRY] == before
+        assert world.account().open_orders == ()
         assert world.violations() == ()

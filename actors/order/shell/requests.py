@@ -31,6 +31,7 @@ from messages.positions import (
     CloseReason,
     MoveStop,
 )
+from messages.risk import TradingState, TradingStateChanged
 from messages.trades import (
     CancelTrade,
     ChangeProtection,
@@ -217,6 +218,14 @@ class Requests(Surveying):
         elif OrderRole.ENTRY in trade.waiting:
             trade.waiting.discard(OrderRole.ENTRY)
             self._finish(trade)
+
+    def _hear_trading_state(self, message: TradingStateChanged) -> None:
+        """While nothing may be opened, no entry waits to be filled either."""
+        if message.state is TradingState.ACTIVE:
+            return
+        for trade in tuple(self._book.trades.values()):
+            if trade.live(OrderRole.ENTRY) is not None or OrderRole.ENTRY in trade.waiting:
+                self._withdraw_entry(trade.id)
 
     def _change_protection(self, message: ChangeProtection) -> None:
         """Ask what the symbol costs now: new levels are measured against that."""
