@@ -189,4 +189,4 @@ SupervisorInbox = (
     | ExchangeRefusesUs
     | JournalStalled
 )
-SupervisorOutbox = LoadJournal | GetAccount | EngineReady | StopOpening | EngineDrained
+SupervisorOutbox = LoadJournal | GetAccount | RecordAlert | EngineReady | StopOpening | EngineDrained

@@ -51,6 +51,7 @@ def test_x17_a_foreign_order_is_told_of_and_never_touched(world: WireWorld) -> N
     assert len(world.account().open_orders) == 1
     assert world.sent("CancelOrder") == []
     assert [alert.kind for alert in world.said(ExchangeAlert)] == ["external_order"]
+    assert len(world.events("external_order")) == 1
 
 
 def test_a_stop_cancelled_by_hand_is_placed_again(world: WireWorld) -> None:
