@@ -22,6 +22,7 @@ from messages.journal import (
     RecordRequest,
     RecordRiskState,
     RecordSnapshots,
+    RecordStanding,
 )
 from messages.lifecycle import (
     ActorFailed,
@@ -103,6 +104,7 @@ ToJournal = (
     | RecordFill
     | RecordPosition
     | RecordRiskState
+    | RecordStanding
     | RecordAlert
     | RecordSnapshots
 )
@@ -134,6 +136,7 @@ OrderOutbox = (
     | RecordRequest
     | RecordIntent
     | RecordOrder
+    | RecordStanding
     | RecordAlert
     | RequestPermit
     | PlaceOrder
