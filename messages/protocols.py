@@ -7,7 +7,7 @@ and the message-flow diagram in the docs is drawn from them.
 from __future__ import annotations
 
 from messages.bus import EventsCommitted, Subscribe, Unsubscribe
-from messages.exchange import AccountReported, ExchangeAlert, GetAccount, InstrumentsReported
+from messages.exchange import AccountReported, CompareAccount, ExchangeAlert, GetAccount, InstrumentsReported
 from messages.journal import (
     IntentRecorded,
     JournalLoaded,
@@ -113,6 +113,7 @@ OrderInbox = (
     FromStrategy
     | FromExchange
     | AccountReported
+    | CompareAccount
     | InstrumentsReported
     | PriceReported
     | TradeApproved

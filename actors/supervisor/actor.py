@@ -60,7 +60,7 @@ class Phase(Enum):
 
 @attrs.frozen(kw_only=True)
 class SupervisorReport:
-    """The engine's life at one instant, what last went wrong, and the account as the exchange told it at the start."""
+    """The engine's life at one instant, what last went wrong, and the account as the exchange last told it."""
 
     phase: Phase
     restarts: int
