@@ -26,7 +26,7 @@ STORIES_WITH_LOST_COINS = 40
 """In one story in so many coins of an open position are gone, and no trade tells where."""
 BTC_USDT = Symbol("BTC/USDT")
 COMPARED_EVERY_S = 20
-LOOKS_BEFORE_IT_COUNTS = 5
+LOOKS_BEFORE_IT_COUNTS = 6
 """Comparisons until a difference has stood for longer than any lag, and one more."""
 
 

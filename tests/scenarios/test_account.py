@@ -62,7 +62,7 @@ def test_coins_that_are_gone_hold_openings_until_they_are_back(world: Harness) -
     world.proposes(BTC, "buy", stop=98_000)
     held = world.balance(COIN)
     world.exchange.move_funds(COIN, GONE)
-    world.passes(minutes=3)
+    world.passes(minutes=4)
 
     assert len(said(world, "account_differs")) == 1
     told = said(world, "account_differs")[0]
@@ -83,7 +83,7 @@ def test_coins_that_are_gone_hold_openings_until_they_are_back(world: Harness) -
 def test_what_is_held_is_held_after_a_crash(world: Harness) -> None:
     world.proposes(BTC, "buy", stop=98_000)
     world.exchange.move_funds(COIN, GONE)
-    world.passes(minutes=3)
+    world.passes(minutes=4)
     world.crashes()
     world.price(BTC, 100_000)
 
@@ -98,16 +98,28 @@ def test_a_difference_of_a_moment_is_none(world: Harness) -> None:
     world.exchange.move_funds(COIN, GONE)
     world.passes(seconds=60)
     world.exchange.move_funds(COIN, -GONE)
-    world.passes(minutes=3)
+    world.passes(minutes=4)
 
     assert said(world, "account_differs") == []
+
+
+def test_a_trade_that_is_told_as_late_as_records_may_lag_explains_in_time(world: Harness) -> None:
+    """Its push is lost, and the first poll after it does not know of it yet."""
+    world.passes(seconds=35)
+    world.exchange.lost_executions = 1
+    world.exchange.poll_lag_us = 60_000_000
+    somebody_trades(world, Side.BUY)
+    world.passes(minutes=6)
+
+    assert said(world, "account_differs") == []
+    assert [told["volume"] for told in said(world, "external_holding")] == ["0.01"]
 
 
 def test_a_position_of_which_a_part_is_gone_and_no_trade_tells_where(world: Harness) -> None:
     trade = world.proposes(BTC, "buy", stop=98_000, leverage=2)
     held = world.position(trade).volume_base
     books_of(world).account.reduce(BTC, held / 2, Decimal(100_000), Decimal(0))
-    world.passes(minutes=3)
+    world.passes(minutes=4)
 
     told = said(world, "account_differs")[0]
     assert (Decimal(told["ours"]), Decimal(told["theirs"])) == (held, held / 2)
@@ -165,9 +177,9 @@ def test_an_order_of_ours_that_nobody_remembers_is_taken_up(world: Harness) -> N
 
 def test_what_somebody_else_holds_is_told_once_and_left_alone(world: Harness) -> None:
     somebody_trades(world, Side.BUY)
-    world.passes(minutes=3)
+    world.passes(minutes=4)
     trade = world.proposes(BTC, "buy", stop=98_000, leverage=2)
-    world.passes(minutes=3)
+    world.passes(minutes=4)
     world.crashes()
     world.passes(minutes=5)
 
@@ -179,13 +191,13 @@ def test_what_somebody_else_holds_is_told_once_and_left_alone(world: Harness) ->
 
 def test_what_somebody_else_has_sold_again_is_forgotten(world: Harness) -> None:
     somebody_trades(world, Side.BUY)
-    world.passes(minutes=3)
+    world.passes(minutes=4)
     somebody_trades(world, Side.SELL)
-    world.passes(minutes=3)
+    world.passes(minutes=4)
 
     assert world.journal.standings[BTC].external_base == 0
     somebody_trades(world, Side.BUY, HELD * 2)
-    world.passes(minutes=3)
+    world.passes(minutes=4)
     assert [told["volume"] for told in said(world, "external_holding")] == ["0.01", "0", "0.02"]
     assert said(world, "account_differs") == []
 
@@ -195,7 +207,7 @@ def test_what_is_there_when_an_account_begins_is_others(world: Harness) -> None:
     world.journal = MemoryJournal()
     world.crashes()
     world.price(BTC, 100_000)
-    world.passes(minutes=3)
+    world.passes(minutes=4)
 
     assert [told["volume"] for told in said(world, "external_holding")] == ["-0.01"]
     assert said(world, "account_differs") == []
@@ -206,14 +218,14 @@ def test_what_somebody_else_opens_becomes_ours_if_we_are_told_so(worlds: World, 
     world = worlds(orders={"adopt_external": True})
     world.price(BTC, 100_000)
     somebody_trades(world, side)
-    world.passes(minutes=3)
+    world.passes(minutes=4)
     (position,) = world.journal.positions.values()
 
     assert (position.entry_base, position.entry_cost_quote) == (HELD, HELD * 100_000)
     assert [told["symbol"] for told in said(world, "adopted_without_stop")] == [BTC]
     world.crashes()
     world.price(BTC, 100_000)
-    world.passes(minutes=3)
+    world.passes(minutes=4)
     assert [*world.journal.positions] == [position.id]
     assert said(world, "account_differs") == said(world, "external_holding") == []
 
@@ -227,14 +239,14 @@ def test_what_has_become_ours_may_be_protected_and_closed_by_its_first_owner(wor
     world = worlds(orders={"adopt_external": True})
     world.price(BTC, 100_000)
     somebody_trades(world, Side.BUY)
-    world.passes(minutes=3)
+    world.passes(minutes=4)
     (position,) = world.journal.positions.values()
     world.protects(position.proposal_id, stop=98_000)
     world.passes(seconds=10)
     assert world.order(position.proposal_id, OrderRole.STOP).status is OrderStatus.OPEN
 
     somebody_trades(world, Side.SELL)
-    world.passes(minutes=3)
+    world.passes(minutes=4)
     assert world.position(position.proposal_id).status is PositionStatus.CLOSED
     assert world.account().open_orders == ()
     assert said(world, "account_differs") == []

@@ -99,7 +99,7 @@ def opened_by_hand(world: Harness) -> int:
     """Somebody else opens a position on margin."""
     world.exchange.trade_by_hand(BTC, Side.BUY, Decimal("0.01"), on_margin=True)
     world.price(BTC, 100_000)
-    world.passes(minutes=3)
+    world.passes(minutes=4)
     return len(world.journal.positions)
 
 

@@ -137,7 +137,7 @@ def test_the_account_is_asked_for_at_a_start_from_time_to_time_after_a_lost_line
 
 def test_a_margin_position_of_somebody_else_is_told_once_and_left_alone(world: WireWorld) -> None:
     world.acts("trade_by_hand", symbol=BTC, side="buy", volume="0.01", leverage="2")
-    world.passes(minutes=3)
+    world.passes(minutes=4)
     trade = world.proposes(BTC, "buy", size=500, stop=98_000, leverage=2)
     world.passes(minutes=5)
     world.crashes()

@@ -45,7 +45,8 @@ class Reconciling(Surveying):
         super().__init__(ports, settings=settings, instruments=instruments)
         self._reconcile_us = reconcile_s * MICROSECONDS
         self._standings: dict[Symbol, Standing] = {}
-        self._suspicions = Suspicions(settings.settle_lag_s * MICROSECONDS)
+        # A trade that explains it is in the records after their lag, and one poll more has to bring it.
+        self._suspicions = Suspicions((settings.settle_lag_s + settings.poll_s) * MICROSECONDS)
         self._account_at_start: AccountReported | None = None
         self._has_ordered = False
         """Whether any order was ever written down before this start."""
