@@ -35,7 +35,7 @@ from actors.system import World
 from config.loader import load_settings
 from config.settings import Settings
 from messages.base import Currency, Message, ProposalId, Symbol
-from messages.exchange import AccountReported
+from messages.exchange import AccountReported, CompareAccount
 from messages.market import Tick
 from messages.orders import Fill, Order, OrderRole
 from messages.positions import Position
@@ -214,6 +214,10 @@ class Harness:
     def halts(self, reason: str = "the story says so") -> None:
         """Stop openings."""
         self.tell(SetTradingState(state=TradingState.HALTED, reason=reason, operator="story"))
+
+    def compares(self) -> None:
+        """Have the account compared with the books."""
+        self.tell(CompareAccount())
 
     # The market ---------------------------------------------------------------------------------------
 

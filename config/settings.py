@@ -78,6 +78,8 @@ class OrderSettings:
     """How long a resting order may take to act on a price that we saw reach it, before we act ourselves."""
     history_max: int = attrs.field(default=1_000, validator=POSITIVE)
     """Orders that are over and still in memory."""
+    adopt_external: bool = False
+    """Whether positions on margin that others have opened on the account become ours."""
 
 
 @attrs.frozen(kw_only=True)

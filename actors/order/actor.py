@@ -21,6 +21,7 @@ from actors.order.timers import (
     AmendOverdue,
     AnswerOverdue,
     AskAgain,
+    CompareDue,
     ExpiryDue,
     GraceOver,
     LookAgain,
@@ -33,8 +34,8 @@ from actors.order.timers import (
 )
 from actors.runtime.clock import MICROSECONDS
 from actors.runtime.typed_actor import kinds
-from messages.base import PositionId, ProposalId
-from messages.exchange import AccountReported, InstrumentsReported
+from messages.base import PositionId, ProposalId, Symbol
+from messages.exchange import AccountReported, CompareAccount, InstrumentsReported
 from messages.journal import (
     ADOPTED,
     IntentRecorded,
@@ -93,6 +94,8 @@ class OrderSummary:
     over: int
     trades: int
     is_ready: bool
+    differing: Mapping[Symbol, str]
+    """Where account and books differ, and how: nothing is opened there."""
     alerted: frozenset[PositionId]
     """Positions whose stop could not be placed: watched locally, and a person has been told."""
 
@@ -187,11 +190,16 @@ class OrderActor(Requests):
                 self._instruments = {instrument.symbol: instrument for instrument in message.instruments}
             case AskAgain():
                 self._ask_again()
+            case CompareAccount():
+                self._compare_now()
+            case CompareDue():
+                self._compare_again()
             case JournalLoaded():
                 self._recover(message.state)
                 self.catch_up()
             case EngineReady():
                 self._is_ready = True
+                self._begin_comparing()
                 self._release_held()
             case TradingStateChanged():
                 self._hear_trading_state(message)
@@ -229,6 +237,7 @@ class OrderActor(Requests):
         self._retire_ended()
         for row in state.taken:
             self._recover_wish(row, trades)
+        self._take_up_standings(state)
         self._begin_survey(state)
 
     def _since_us(self, state: RecoveredState) -> int | None:
@@ -315,7 +324,8 @@ class OrderActor(Requests):
             self._enter_settling(tracked)
         else:
             self._set_expiry(order)
-        if not order.is_over or counted_base or (order.intent.role is OrderRole.ENTRY and trade.held_base):
+        is_entry = order.intent.role is OrderRole.ENTRY and order.intent.attempt > 0  # Not one that was taken over.
+        if not order.is_over or counted_base or (is_entry and trade.held_base):
             self._to_reconcile.add(order.id)  # An entry's trades tell of a liquidation.
 
     def _retire_ended(self) -> None:
@@ -343,6 +353,7 @@ class OrderActor(Requests):
             over=len(self._book.over),
             trades=len(self._book.trades),
             is_ready=self._is_ready,
+            differing={symbol: one.differs for symbol, one in self._standings.items() if one.differs},
             alerted=frozenset(
                 trade.position_id
                 for trade in self._book.trades.values()

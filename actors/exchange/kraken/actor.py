@@ -297,6 +297,7 @@ class KrakenActor(Wishing):
             self._line_watch.succeeds()
             if self._was_live:
                 self._begin(self._quietly(self._tell_trades()), NO_TRADE)  # What happened while nobody told.
+                self._start_account()  # And whether that was all.
             self._was_live = True
 
     def _hear_refusal(self, error: str) -> None:

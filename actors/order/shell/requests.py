@@ -17,7 +17,7 @@ from actors.order.proposals import (
     request_row,
     stops_in_row,
 )
-from actors.order.shell.surveying import Surveying
+from actors.order.shell.reconciling import Reconciling
 from actors.order.sizing import size_problem
 from messages.base import PositionId, ProposalId
 from messages.journal import (
@@ -49,7 +49,7 @@ HELD_MAX = 10_000
 """Proposals that may wait for the start, or for an unknown outcome on their symbol."""
 
 
-class Requests(Surveying):
+class Requests(Reconciling):
     """Proposals, cancels, closes and changed levels."""
 
     def _take_proposal(self, message: ExecuteTrade) -> None:
@@ -68,6 +68,10 @@ class Requests(Surveying):
         found = problems(proposal, self._instruments)
         if found:
             self._reject_with(proposal, found)
+            return
+        differs = self._standing_of(proposal.symbol).differs
+        if differs:
+            self._reject(proposal, ("ACCOUNT_DIFFERS",), (f"the account is not what our books say: {differs}",))
             return
         self._in_review[proposal.id] = proposal
         self.emit(GetPrice(symbol=proposal.symbol, wanted_for=proposal.id), proposal.id)
