@@ -39,6 +39,8 @@ LIVE_GATES = (
 OWN_DOMAIN = "kraken.com"
 OWN_PUBLIC, OWN_PRIVATE = "wss://ws.kraken.com", "wss://ws-auth.kraken.com"
 TRIES_MAX = 12
+TRIES_WITHOUT_NEED = 3
+"""How often something is asked that the run can do without."""
 WAIT_LONGEST_S = 8
 CLOCK_OFF_MAX_S = 2
 
@@ -177,14 +179,14 @@ class FrontDoor:
         self._speed = speed
 
     async def ask(self, path: str, *, may_refuse: bool = False, **params: str) -> Any:
-        """Return the result; None for a question that the exchange `may_refuse`, and does.
+        """Return the result; None for a question that the exchange `may_refuse`, and refuses or does not answer.
 
         Raises LiveError when it refuses another one, or does not answer for a minute or more.
         """
         is_private = path.startswith("/0/private/")
         request = Request(path=path, params=params, is_private=is_private, timeout_ms=self._timeout_ms)
         reason = ""
-        for attempt in range(TRIES_MAX):
+        for attempt in range(TRIES_WITHOUT_NEED if may_refuse else TRIES_MAX):
             reply = read_answer(await self._links.call(request))
             if reply.meaning is None:
                 return reply.result
@@ -199,6 +201,8 @@ class FrontDoor:
             wait_s = max(reply.meaning.pause_s, min(2**attempt, WAIT_LONGEST_S))
             logger.warning("{} has not answered {}: {}; asked again in {} s", self._url, path, reason, wait_s)
             await asyncio.sleep(wait_s / self._speed)
+        if may_refuse:
+            return None
         raise LiveError(f"{self._url} does not answer {path}: {reason}")
 
 

@@ -15,7 +15,7 @@ import attrs
 
 from actors.exchange.kraken.notation import ZERO, moment_us, number, our_id
 from actors.exchange.kraken.pairs import Pair, Pairs
-from actors.exchange.kraken.records import OrderRow, traded_in
+from actors.exchange.kraken.records import OrderRow, is_base
 from messages.base import Event, ExternalOrderId, OrderId, TradeId
 from messages.exchange import ExchangeAlert
 from messages.orders import ExecutionReported, Fill, OrderAccepted, OrderAmended, OrderEnded, OrderStatus
@@ -193,6 +193,8 @@ class Executions:
     def _fill(self, known: Known, external_id: ExternalOrderId, row: Mapping[str, Any]) -> Fill | None:
         if known.pair is None or known.side is None or not known.is_owner_known:
             return None
+        if row.get("fees") is None:
+            return None  # What is not told is not free: the trades of REST tell it.
         price_quote = number(row["last_price"])
         return Fill(
             trade_id=TradeId(str(row["exec_id"])),
@@ -202,7 +204,7 @@ class Executions:
             side=known.side,
             price_quote=price_quote,
             volume_base=number(row["last_qty"]),
-            fee_quote=_fee_quote(known.pair, row.get("fees") or (), price_quote),
+            fee_quote=_fee_quote(known.pair, row["fees"], price_quote),
             is_maker=row.get("liquidity_ind") == "m",
             is_liquidation=row.get("liquidated") is True,
             at_us=moment_us(row["timestamp"]),
@@ -215,7 +217,7 @@ def _fee_quote(pair: Pair, fees: Any, price_quote: Decimal) -> Decimal:
     total_quote = ZERO
     for fee in fees:
         quantity = number(fee.get("qty"))
-        total_quote += quantity if traded_in(pair, str(fee.get("asset"))) else quantity * price_quote
+        total_quote += quantity * price_quote if is_base(pair, str(fee.get("asset"))) else quantity
     return total_quote
 
 

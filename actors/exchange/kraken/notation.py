@@ -43,11 +43,9 @@ def instant_us(seconds: Any) -> int:
 
 def moment_us(text: str) -> int:
     """Return an instant told as RFC 3339, as the websocket does; the digits below a microsecond are dropped."""
-    whole, _dot, fraction = text.rstrip("Zz").partition(".")
-    moment = datetime.fromisoformat(whole)
+    moment = datetime.fromisoformat(text.upper())
     moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    at_us = (moment - EPOCH) // timedelta(microseconds=1)
-    return at_us + int(fraction[:6].ljust(6, "0")) if fraction else at_us
+    return (moment - EPOCH) // timedelta(microseconds=1)
 
 
 def rfc3339(at_us: int) -> str:

@@ -170,6 +170,6 @@ def rows_of(told: Any) -> list[Mapping[str, Any]]:
     return list(told.values()) if isinstance(told, Mapping) else list(told or ())
 
 
-def traded_in(pair: Pair, asset: str) -> bool:
-    """Say whether an asset is the quote currency of the pair."""
-    return asset in (pair.quote_id, pair.instrument.quote)
+def is_base(pair: Pair, asset: str) -> bool:
+    """Say whether an asset is what is bought and sold in the pair. Fees are in the other one unless it is told."""
+    return asset in (pair.base_id, pair.instrument.base)

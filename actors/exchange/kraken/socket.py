@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
@@ -101,6 +102,6 @@ async def _speak(connection: ClientConnection, to_say: asyncio.Queue[str]) -> No
 
 
 def address(url: str) -> str:
-    """Return where version 2 is spoken: what people configure is the host, with or without that."""
+    """Return where version 2 is spoken: people configure the host, with or without that, or a path of its own."""
     bare = url.rstrip("/")
-    return bare if bare.endswith("/v2") else f"{bare}/v2"
+    return bare if urlsplit(bare).path else f"{bare}/v2"

@@ -1,0 +1,66 @@
+"""What is asked before the engine runs: what it cannot do without is waited for, the rest is not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+
+from actors.exchange.kraken.links import Answer, Request
+from scripts.live import LiveError, Opened, Wires, found
+from tests.wire.world import wire_settings
+
+SPEED = 100_000
+"""Waits pass at once."""
+PAIRS = """{"error": [], "result": {"XBTUSDT": {
+    "altname": "XBTUSDT", "wsname": "XBT/USDT", "base": "XXBT", "quote": "USDT", "pair_decimals": 1, "lot_decimals": 8,
+    "ordermin": "0.0001", "costmin": "1", "fees": [[0, 0.4]], "fees_maker": [[0, 0.25]]
+}}}"""
+ANSWERS = {
+    "/0/public/AssetPairs": Answer(status=200, text=PAIRS),
+    "/0/public/Time": Answer(status=200, text='{"error": [], "result": {"unixtime": 1795408753}}'),
+    "/0/private/Balance": Answer(status=200, text='{"error": [], "result": {"USDT": "5.0"}}'),
+}
+NOT_THERE = (
+    Answer(status=404, text="404: Not Found"),
+    Answer(status=200, text='{"error": ["EGeneral:Unknown method"]}'),
+    Answer(status=200, text='{"error": ["EService:Unavailable"]}'),
+    Answer(failure="no answer within 5000 ms"),
+)
+
+
+class _Door(Wires):
+    """Answers by path; what it has no answer for is the same every time."""
+
+    def __init__(self, answers: Mapping[str, Answer], otherwise: Answer) -> None:
+        super().__init__(None, None)
+        self._answers = answers
+        self._otherwise = otherwise
+        self.asked: list[str] = []
+
+    async def call(self, request: Request) -> Answer:
+        """Answer."""
+        self.asked.append(request.path)
+        return self._answers.get(request.path, self._otherwise)
+
+
+def knocked(door: _Door) -> Opened:
+    return asyncio.run(found(wire_settings().execution, door, SPEED))
+
+
+@pytest.mark.parametrize("answer", NOT_THERE)
+def test_an_exchange_that_does_not_tell_what_it_charges_is_believed_by_its_listing(answer: Answer) -> None:
+    door = _Door(ANSWERS, answer)
+    opened = knocked(door)
+
+    assert 1 <= door.asked.count("/0/private/TradeVolume") <= 3
+    assert [str(one.fee_taker_pct) for one in opened.venue.pairs.instruments().values()] == ["0.4"]
+
+
+@pytest.mark.parametrize("answer", NOT_THERE)
+def test_without_a_balance_nothing_begins(answer: Answer) -> None:
+    door = _Door({path: told for path, told in ANSWERS.items() if path != "/0/private/Balance"}, answer)
+
+    with pytest.raises(LiveError, match="Balance"):
+        knocked(door)
