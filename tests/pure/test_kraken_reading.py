@@ -108,6 +108,41 @@ def test_a_trade_whose_fee_is_not_told_is_asked_for_and_not_free() -> None:
     assert heard({**TRADE, "fees": []}) == ([Decimal(0)], 0)
 
 
+# Numbers --------------------------------------------------------------------------------------------
+
+
+def gaps(told: str) -> str:
+    """Return the messages after which something is missing: `e3` is the third of executions, `b3` of balances."""
+    executions = Executions(read_pairs({"XBTUSDT": LISTED}, WANTED))
+    found = []
+    for name in told.split():
+        if name[0] == "b":
+            executions.hear_elsewhere(int(name[1:]))
+        elif executions.hear({"type": "update", "data": [], "sequence": int(name[1:])}).has_gap:
+            found.append(name)
+    return " ".join(found)
+
+
+@pytest.mark.parametrize(
+    ("told", "found"),
+    [
+        ("e1 b1 e2 b2 e3", ""),
+        ("e1 b1 e3", "e3"),
+        ("e1 b1 b2 e2 b3 e4", "e4"),
+        ("e1 b1 e2 b2 b3 b4 e4", "e4"),
+        ("b1 e1 b2 e3", "e3"),
+        ("e1 e1 e2 e2 e3", ""),
+        ("e1 e3 e2 e4", "e3"),
+        ("e1 b2 e3 b4 b5 e6", ""),
+        ("b1 e2 b3 e4", ""),
+        ("e1 b2 e4", "e4"),
+        ("e1 b2 e3 e4 b6 e7", "e7"),
+    ],
+)
+def test_numbers_may_go_by_channel_or_by_line_and_a_gap_is_one_in_both(told: str, found: str) -> None:
+    assert gaps(told) == found
+
+
 # Addresses ------------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,8 @@
 """What the websocket's channel `executions` tells, in our words.
 
-Messages are numbered without gaps. An order is told in full once and in parts afterwards (symbol, side and client id
-are left out), so what was told before is kept. Read in order: Heard, Executions.hear(), one row.
+Messages are numbered without gaps: each channel by itself, or all that is private on a line together. An order is told
+in full once and in parts afterwards (symbol, side and client id are left out), so what was told before is kept.
+Read in order: Heard, Executions.hear(), one row.
 """
 
 from __future__ import annotations
@@ -65,6 +66,10 @@ class Executions:
         self._pairs = pairs
         self._known: OrderedDict[str, Known] = OrderedDict()
         self._sequence: int | None = None
+        self._elsewhere: set[int] = set()
+        """Numbers after ours that messages of other channels bear."""
+        self._are_numbered_together = True
+        """Whether no number has been told twice so far, here and elsewhere."""
 
     def take_pairs(self, pairs: Pairs) -> None:
         """Go on with pairs that have been told anew."""
@@ -73,6 +78,8 @@ class Executions:
     def begin(self) -> None:
         """Start counting anew: a new subscription has numbers of its own."""
         self._sequence = None
+        self._elsewhere.clear()
+        self._are_numbered_together = True
 
     def note(self, row: OrderRow, pair: Pair | None) -> None:
         """Take in what REST has told of an order."""
@@ -138,9 +145,21 @@ class Executions:
     def _is_after_gap(self, sequence: Any) -> bool:
         if not isinstance(sequence, int):
             return False
-        expected = None if self._sequence is None else self._sequence + 1
-        self._sequence = sequence if self._sequence is None else max(self._sequence, sequence)
-        return expected is not None and sequence > expected
+        last, self._sequence = self._sequence, sequence if self._sequence is None else max(self._sequence, sequence)
+        self._are_numbered_together = self._are_numbered_together and sequence not in self._elsewhere
+        between = {number for number in self._elsewhere if last is not None and last < number < sequence}
+        self._elsewhere = {number for number in self._elsewhere if number > sequence}
+        told = len(between) if self._are_numbered_together else 0
+        return last is not None and sequence > last + 1 + told
+
+    def hear_elsewhere(self, sequence: Any) -> None:
+        """Take in the number of a message of another channel: where all are numbered together, it is no gap of ours."""
+        if not isinstance(sequence, int) or not self._are_numbered_together:
+            return
+        if self._sequence is not None and sequence <= self._sequence:
+            self._are_numbered_together = False
+        else:
+            self._elsewhere.add(sequence)
 
     def _hear_row(self, row: Mapping[str, Any], *, is_snapshot: bool) -> list[Event] | None:
         """Return the events in a row, None if too little is known of its order."""
