@@ -11,7 +11,7 @@ import pytest
 from actors.exchange.kraken.executions import Executions
 from actors.exchange.kraken.notation import moment_us
 from actors.exchange.kraken.pairs import PairError, read_pairs
-from actors.exchange.kraken.records import balances_of
+from actors.exchange.kraken.records import balances_of, fill_of
 from actors.exchange.kraken.socket import address
 from config.loader import load_settings
 from messages.base import Currency, Symbol
@@ -106,6 +106,27 @@ def test_a_fee_is_in_the_quote_currency_unless_it_is_told_in_the_base(asset: str
 def test_a_trade_whose_fee_is_not_told_is_asked_for_and_not_free() -> None:
     assert heard({name: value for name, value in TRADE.items() if name != "fees"}) == ([], 1)
     assert heard({**TRADE, "fees": []}) == ([Decimal(0)], 0)
+
+
+# Margin ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("told", "is_margin"),
+    [
+        ({}, False),
+        ({"margin": "0.00000", "misc": "", "leverage": "0"}, False),
+        ({"margin": "12.5"}, True),
+        ({"leverage": "3"}, True),
+        ({"margin": "0.00000", "misc": "closing"}, True),
+        ({"posstatus": "open"}, True),
+    ],
+)
+def test_a_trade_on_margin_is_known_by_any_of_its_marks(told: Mapping[str, str], *, is_margin: bool) -> None:
+    row = {"ordertxid": "O-1", "pair": "XBTUSDT", "type": "sell", "price": "1", "vol": "1", "time": 1.5, **told}
+    fill = fill_of("T-1", row, read_pairs({"XBTUSDT": LISTED}, WANTED), {})
+    assert fill is not None
+    assert fill.is_margin is is_margin
 
 
 # Numbers --------------------------------------------------------------------------------------------
