@@ -21,8 +21,9 @@ from messages.trades import Side
 
 ZERO, ONE = Decimal(0), Decimal(1)
 PROTECTIVE = (OrderRole.STOP, OrderRole.TARGET)
-COARSEST_DIGIT, USUAL_DIGIT = -4, -8
-"""Kraken tells dollars to four places, everything else to eight or more; zeros that say nothing may be left out."""
+COARSEST_DIGIT, COST_DIGIT, USUAL_DIGIT, FINEST_DIGIT = -4, -5, -8, -16
+"""Kraken tells dollars to four places, costs to five, everything else to eight or more; zeros that say nothing may be
+left out. What has more digits than anybody tells is a share of a cost."""
 
 
 @attrs.frozen(kw_only=True)
@@ -196,7 +197,9 @@ def _lost_in_rounding(books: Books, currency: Currency) -> Decimal:
 
 def _last_digit(amount: Decimal) -> Decimal:
     exponent = amount.as_tuple().exponent
-    return ONE.scaleb(exponent if isinstance(exponent, int) and exponent <= COARSEST_DIGIT else USUAL_DIGIT)
+    if not isinstance(exponent, int) or exponent > COARSEST_DIGIT:
+        return ONE.scaleb(USUAL_DIGIT)
+    return ONE.scaleb(exponent if exponent >= FINEST_DIGIT else COST_DIGIT)
 
 
 def _profit_against_fills(books: Books) -> Iterable[str]:

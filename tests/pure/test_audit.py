@@ -270,6 +270,15 @@ def test_what_no_rounding_explains_is_missing(by: str) -> None:
     assert kinds_of(audit(rounded(by))) == {"I6"}
 
 
+def test_a_share_of_a_cost_is_as_coarse_as_the_cost() -> None:
+    """Half of what was told to five places has been divided here, and has digits that nobody told."""
+    half = attrs.evolve(clean().account.holdings[0], cost_quote=Decimal(50_000) + Decimal(1) / 300_000)
+    books = account_with(clean(), holdings=(half, *clean().account.holdings[1:]))
+
+    assert audit(attrs.evolve(books, is_told_rounded=True)) == ()
+    assert kinds_of(audit(books)) == {"I6"}
+
+
 def test_zeros_that_are_left_out_do_not_make_a_figure_coarse() -> None:
     """A whole balance is not one that was rounded to whole money."""
     books = attrs.evolve(clean(), is_told_rounded=True)
