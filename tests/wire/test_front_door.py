@@ -45,8 +45,12 @@ class _Door(Wires):
         return self._answers.get(request.path, self._otherwise)
 
 
-def knocked(door: _Door) -> Opened:
-    return asyncio.run(found(wire_settings().execution, door, SPEED))
+def knocked(door: _Door, speed: int = SPEED) -> Opened:
+    return asyncio.run(found(wire_settings().execution, door, speed))
+
+
+def without(path: str) -> dict[str, Answer]:
+    return {name: told for name, told in ANSWERS.items() if name != path}
 
 
 @pytest.mark.parametrize("answer", NOT_THERE)
@@ -58,9 +62,14 @@ def test_an_exchange_that_does_not_tell_what_it_charges_is_believed_by_its_listi
     assert [str(one.fee_taker_pct) for one in opened.venue.pairs.instruments().values()] == ["0.4"]
 
 
+def test_an_exchange_without_a_clock_is_reckoned_to_have_ours() -> None:
+    refusing = Answer(status=200, text='{"error": ["EGeneral:Unknown method"]}')
+    assert knocked(_Door(without("/0/public/Time"), refusing), speed=1).venue.clock_ahead_us == 0
+
+
 @pytest.mark.parametrize("answer", NOT_THERE)
 def test_without_a_balance_nothing_begins(answer: Answer) -> None:
-    door = _Door({path: told for path, told in ANSWERS.items() if path != "/0/private/Balance"}, answer)
+    door = _Door(without("/0/private/Balance"), answer)
 
     with pytest.raises(LiveError, match="Balance"):
         knocked(door)

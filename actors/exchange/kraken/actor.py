@@ -9,7 +9,6 @@ Read in order: on_receive(), the line, what is done from time to time.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import InvalidOperation
 from enum import Enum
 from typing import Any
 
@@ -19,7 +18,7 @@ from actors.exchange.kraken.executions import ORDERS_REMEMBERED
 from actors.exchange.kraken.links import LineClosed, LineNews, LineOpened, LineSaid, Links
 from actors.exchange.kraken.notation import read_json, write_json
 from actors.exchange.kraken.pairs import PairError, Pairs, read_pairs, with_fees
-from actors.exchange.kraken.shell.asking import Asked, Failed
+from actors.exchange.kraken.shell.asking import NONSENSE, Asked, Failed
 from actors.exchange.kraken.shell.calling import Answered, Ask, Steps, Wait, WaitOver
 from actors.exchange.kraken.shell.wishing import Wishing
 from actors.runtime.clock import MICROSECONDS
@@ -290,7 +289,7 @@ class KrakenActor(Wishing):
                 self._hear_balances(message)
             elif channel == "status":
                 self._hear_status(message)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError, InvalidOperation) as error:
+        except NONSENSE as error:
             text = f"a message was not understood ({type(error).__name__}: {error})"
             self.emit(ExchangeAlert(kind="feed_unreadable", text=text))
             self._give_up_line(text)

@@ -9,6 +9,7 @@ Read in order: _poll_steps(), _look_up_steps(), _account_steps(), trades, orders
 from __future__ import annotations
 
 from collections.abc import Container, Generator, Iterable, Mapping, Sequence
+from decimal import InvalidOperation
 from typing import Any, TypeVar
 
 from loguru import logger
@@ -56,6 +57,8 @@ BEFORE_US = 60 * MICROSECONDS
 MARGIN_CALL_PCT = 80
 
 EXTERNAL_IDS_MAX = 10_000
+NONSENSE = (ValueError, KeyError, TypeError, AttributeError, IndexError, InvalidOperation)
+"""What reading raises when something is not as Kraken tells it."""
 
 T = TypeVar("T")
 Asked = Generator[Ask | Wait, Reply, T]
@@ -89,11 +92,14 @@ class Asking(Calling):
         """Open orders that are not ours, and that a person has been told of."""
 
     def _quietly(self, steps: Asked[None]) -> Steps:
-        """Run steps that end without a word when a question is not answered."""
+        """Run steps that end without a word when a question is not answered, and with one when nonsense is."""
         try:
             yield from steps
         except Failed as failure:
             logger.debug("not answered: {}", failure)
+        except NONSENSE as error:  # As good as no answer; whoever asked will ask again.
+            text = f"an answer was not understood ({type(error).__name__}: {error})"
+            self.emit(ExchangeAlert(kind="answer_unreadable", text=text))
 
     def _ask(self, path: str, points_milli: int = 1_000, **params: str) -> Asked[Any]:
         """Ask, and return the result. Raises Failed."""
