@@ -23,6 +23,7 @@ from actors.exchange.kraken.links import Answer, LineNews, Links, Request
 from actors.exchange.kraken.notation import instant_us
 from actors.exchange.kraken.pairs import PairError, read_pairs, with_fees
 from actors.exchange.kraken.records import balances_of
+from actors.exchange.kraken.shell.asking import NONSENSE
 from actors.exchange.kraken.shell.calling import INVALID_NONCE, read_answer
 from actors.exchange.kraken.venue import Venue
 from actors.runtime.clock import MICROSECONDS, PacedClock
@@ -43,6 +44,9 @@ TRIES_WITHOUT_NEED = 3
 """How often something is asked that the run can do without."""
 WAIT_LONGEST_S = 8
 CLOCK_OFF_MAX_S = 2
+CLOCK_TRIES_MAX = 5
+ANSWER_LATE_MS = 1_000
+"""An answer that took longer says too little about the time."""
 
 
 class LiveError(Exception):
@@ -139,6 +143,16 @@ def private_url(kraken: KrakenSettings) -> str:
 
 async def found(execution: ExecutionSettings, links: Links, speed: int) -> Opened:
     """Ask what has to be known before the engine starts. Raises LiveError."""
+    try:
+        return await _found(execution, links, speed)
+    except NONSENSE as error:
+        told = f"{type(error).__name__}: {error}"
+        raise LiveError(
+            f"what {execution.kraken.rest_url} tells is not understood ({told}); is it Kraken's?"
+        ) from error
+
+
+async def _found(execution: ExecutionSettings, links: Links, speed: int) -> Opened:
     front_door = FrontDoor(links, execution.kraken, speed)
     try:
         pairs = read_pairs(await front_door.ask("/0/public/AssetPairs"), execution.instruments)
@@ -158,18 +172,26 @@ async def found(execution: ExecutionSettings, links: Links, speed: int) -> Opene
 
 
 async def _clock(front_door: FrontDoor, speed: int) -> tuple[PacedClock, int]:
-    """Return the engine's clock, and how far the exchange's is ahead of it."""
-    asked_us = wall_us()
-    told = await front_door.ask("/0/public/Time", may_refuse=speed == 1)
-    if told is None:
-        return PacedClock(wall_us(), 1), 0  # Then ours is believed: all that it decides is until when orders may come.
-    told_us = instant_us(told["unixtime"])
-    if speed != 1:
-        return PacedClock(told_us, speed), 0
-    now_us = wall_us()
-    ahead_us = told_us - (asked_us + now_us) // 2
-    # It is told in whole seconds: what is less than two is no difference.
-    return PacedClock(now_us, 1), ahead_us if abs(ahead_us) > CLOCK_OFF_MAX_S * MICROSECONDS else 0
+    """Return the engine's clock, and how far the exchange's is ahead of it.
+
+    An answer that was long on its way, or had to be asked for again, tells little: then another one is asked for.
+    """
+    for _try in range(CLOCK_TRIES_MAX):
+        asked_us = wall_us()
+        told = await front_door.ask("/0/public/Time", may_refuse=speed == 1)
+        now_us = wall_us()
+        if told is None:
+            break  # Then ours is believed: all that it decides is until when an order may arrive.
+        told_us = instant_us(told["unixtime"])
+        if speed != 1:
+            return PacedClock(told_us, speed), 0
+        ahead_us = told_us - (asked_us + now_us) // 2
+        # It is told in whole seconds: what is less than two is no difference.
+        if abs(ahead_us) <= CLOCK_OFF_MAX_S * MICROSECONDS:
+            break
+        if now_us - asked_us <= ANSWER_LATE_MS * 1_000:
+            return PacedClock(now_us, 1), ahead_us
+    return PacedClock(wall_us(), 1), 0
 
 
 class FrontDoor:

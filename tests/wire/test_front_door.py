@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from actors.exchange.kraken.links import Answer, Request
+from scripts import live
 from scripts.live import LiveError, Opened, Wires, found
 from tests.wire.world import wire_settings
 
@@ -73,3 +74,41 @@ def test_without_a_balance_nothing_begins(answer: Answer) -> None:
 
     with pytest.raises(LiveError, match="Balance"):
         knocked(door)
+
+
+@pytest.mark.parametrize("path", ANSWERS)
+@pytest.mark.parametrize("result", ["[]", '["no", "object"]', '"nothing"', '{"what": "else"}'])
+def test_nonsense_is_told_in_a_line(path: str, result: str) -> None:
+    nonsense = Answer(status=200, text=f'{{"error": [], "result": {result}}}')
+    if path.endswith("Balance") and result.startswith("{"):  # What is of no currency of ours is no balance.
+        assert knocked(_Door(without(path), nonsense)).balances == {}
+        return
+    with pytest.raises(LiveError) as error:
+        knocked(_Door(without(path), nonsense))
+    assert "\n" not in str(error.value)
+
+
+def test_an_answer_that_had_to_be_asked_for_again_does_not_set_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten seconds pass before the exchange answers at all: its clock is not five seconds ahead because of that."""
+    now_us = 1_795_408_743_000_000
+    answered: list[str] = []
+
+    async def call(door: _Door, request: Request) -> Answer:
+        nonlocal now_us
+        if request.path.endswith("/Time"):
+            answered.append(request.path)
+            now_us += 10_000_000 if len(answered) == 1 else 1_000
+            told = f'{{"error": [], "result": {{"unixtime": {now_us // 1_000_000}}}}}'
+            return Answer(status=200, text=told)
+        return ANSWERS.get(request.path, NOT_THERE[1])
+
+    monkeypatch.setattr(_Door, "call", call)
+    monkeypatch.setattr(live, "wall_us", lambda: now_us)
+
+    assert knocked(_Door(ANSWERS, NOT_THERE[1]), speed=1).venue.clock_ahead_us == 0
+    assert len(answered) == 2
+
+
+def test_a_clock_that_is_off_is_told_by_an_answer_that_comes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "wall_us", lambda: 1_795_408_743_000_000)
+    assert knocked(_Door(ANSWERS, NOT_THERE[1]), speed=1).venue.clock_ahead_us == 10_000_000
