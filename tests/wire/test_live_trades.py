@@ -14,9 +14,9 @@ from tests.wire.world import WireWorld
 BTC = "BTC/USDT"
 
 
-@pytest.fixture
-def world() -> Iterator[WireWorld]:
-    with WireWorld() as world:
+@pytest.fixture(params=["shared", "threads"])
+def world(request: pytest.FixtureRequest) -> Iterator[WireWorld]:
+    with WireWorld(dispatcher=request.param) as world:
         yield world
 
 

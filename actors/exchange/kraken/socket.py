@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
@@ -27,10 +26,11 @@ _quiet.setLevel(logging.WARNING)
 
 
 class Line:
-    """One websocket at a time. Made on the running loop; what it hears is told on that loop."""
+    """One websocket at a time. Made on the running loop, and told of what it hears there; used from any thread."""
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
         self._to_say: asyncio.Queue[str] = asyncio.Queue(SAYINGS_MAX)
         self.said = 0
@@ -40,19 +40,35 @@ class Line:
 
     def open(self, line: int, tell: Callable[[LineNews], None]) -> None:
         """Open the line anew; exactly one LineClosed ends what is told of it, unless it is closed from here."""
-        self.close()
-        self._to_say = asyncio.Queue(SAYINGS_MAX)
-        self.said = self.heard = 0
-        self._task = asyncio.get_running_loop().create_task(self._run(line, tell, self._to_say))
+        self._on_the_loop(self._open, line, tell)
 
     def say(self, text: str) -> None:
         """Send a message. A line that is down, or so slow that a thousand messages wait, drops it."""
+        self._on_the_loop(self._say, text)
+
+    def close(self) -> None:
+        """Close the line at once; nothing more is told of it."""
+        self._on_the_loop(self._close)
+
+    def _on_the_loop(self, do: Callable[..., None], *given: object) -> None:
+        """Do it on our loop, in the order in which it was asked for: an actor may have a thread of its own."""
+        if _running_loop() is self._loop:
+            do(*given)
+        else:
+            self._loop.call_soon_threadsafe(do, *given)
+
+    def _open(self, line: int, tell: Callable[[LineNews], None]) -> None:
+        self._close()
+        self._to_say = asyncio.Queue(SAYINGS_MAX)
+        self.said = self.heard = 0
+        self._task = self._loop.create_task(self._run(line, tell, self._to_say))
+
+    def _say(self, text: str) -> None:
         if not self._to_say.full():
             self._to_say.put_nowait(text)
             self.said += 1
 
-    def close(self) -> None:
-        """Close the line at once; nothing more is told of it."""
+    def _close(self) -> None:
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -101,7 +117,15 @@ async def _speak(connection: ClientConnection, to_say: asyncio.Queue[str]) -> No
         await connection.send(await to_say.get())
 
 
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:  # There is none in this thread.
+        return None
+
+
 def address(url: str) -> str:
     """Return where version 2 is spoken: people configure the host, with or without that, or a path of its own."""
     bare = url.rstrip("/")
-    return bare if urlsplit(bare).path else f"{bare}/v2"
+    has_path = "/" in bare.partition("://")[2]
+    return bare if has_path else f"{bare}/v2"
