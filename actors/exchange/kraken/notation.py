@@ -60,8 +60,8 @@ def whole_seconds(at_us: int) -> str:
 
 
 def client_id(order_id: OrderId) -> str:
-    """Return our id as `cl_ord_id`: the 32 hexadecimal digits alone, the one form that every report accepts."""
-    return order_id.replace("-", "")
+    """Return our id as `cl_ord_id`: as it stands in our books, which is one of the forms that Kraken documents."""
+    return str(order_id)
 
 
 def our_id(told: Any) -> OrderId | None:
