@@ -35,7 +35,7 @@ from actors.system import World
 from config.loader import load_settings
 from config.settings import Settings
 from messages.base import Currency, Message, ProposalId, Symbol
-from messages.exchange import AccountReported
+from messages.exchange import AccountReported, CompareAccount
 from messages.market import Tick
 from messages.orders import Fill, Order, OrderRole
 from messages.positions import Position
@@ -103,9 +103,18 @@ class Harness:
         return self._runner.run(run())
 
     async def _start(self) -> None:
+        self._engine = Engine(await self._world())
+        self._engine.switchboard.tap(self.heard.append)
+        if self._dies_after is not None:
+            self.dies_after(self._dies_after)
+        self._engine.start()
+        await self._quiet()
+
+    async def _world(self) -> World:
+        """Return what the engine of this run is made with."""
         execution = self.settings.execution
         balances = await self.journal.open_account(execution.paper.balances, self._clock.now_us())
-        world = World(
+        return World(
             settings=self.settings,
             clock=self._clock,
             new_id=seeded_ids(f"run {next(self._runs)}"),
@@ -116,12 +125,6 @@ class Harness:
             is_repeatable=True,
             io_suspends=False,
         )
-        self._engine = Engine(world)
-        self._engine.switchboard.tap(self.heard.append)
-        if self._dies_after is not None:
-            self.dies_after(self._dies_after)
-        self._engine.start()
-        await self._quiet()
 
     async def _quiet(self) -> None:
         await self.engine.until_quiet()
@@ -211,6 +214,10 @@ class Harness:
     def halts(self, reason: str = "the story says so") -> None:
         """Stop openings."""
         self.tell(SetTradingState(state=TradingState.HALTED, reason=reason, operator="story"))
+
+    def compares(self) -> None:
+        """Have the account compared with the books."""
+        self.tell(CompareAccount())
 
     # The market ---------------------------------------------------------------------------------------
 

@@ -39,6 +39,7 @@ from actors.supervisor.policy import EXIT_FAILED
 from config.settings import Settings
 from messages.base import UNSTAMPED, Message, ProposalId
 from messages.bus import Subscribe, Unsubscribe
+from messages.exchange import CompareAccount
 from messages.lifecycle import ActorFailed, DrainEngine, EngineReady, StartEngine
 from messages.market import Tick
 from messages.permits import CallGranted
@@ -47,7 +48,10 @@ from messages.risk import SetTradingState
 from persistence.protocol import Journal
 
 SPOKEN_OUTSIDE = frozenset(
-    {StartEngine, DrainEngine, ActorFailed, Tick, SetTradingState, Subscribe, Unsubscribe, *FromStrategy.__args__}
+    {
+        *(StartEngine, DrainEngine, ActorFailed, Tick, SetTradingState, CompareAccount, Subscribe, Unsubscribe),
+        *FromStrategy.__args__,
+    }
 )
 """What people, the prices and the engine itself put in."""
 HEARD_ELSEWHERE = frozenset({CallGranted})
@@ -95,7 +99,14 @@ def parts(world: World, engine: Machine) -> tuple[Part, ...]:
         Part(RateLimiterActor, {"settings": execution.rate_limits}),
         Part(PositionActor, {"settings": execution.positions, **market}),
         Part(RiskActor, {"settings": world.settings.risk, **equity, **market}),
-        Part(OrderActor, {"settings": execution.orders, "instruments": execution.instruments}),
+        Part(
+            OrderActor,
+            {
+                "settings": execution.orders,
+                "instruments": execution.instruments,
+                "reconcile_s": execution.kraken.reconcile_s,
+            },
+        ),
         Part(SnapshotActor, {"settings": execution.snapshots, "started": engine.is_ready, **equity}),
         Part(MarketActor, market),
     )

@@ -12,6 +12,7 @@ from enum import Enum
 import attrs
 from attrs.validators import ge, gt, in_, le, matches_re, min_len
 
+from config.addresses import rest_address, websocket_address
 from messages.base import Currency, Symbol
 from messages.market import Instrument
 
@@ -77,6 +78,8 @@ class OrderSettings:
     """How long a resting order may take to act on a price that we saw reach it, before we act ourselves."""
     history_max: int = attrs.field(default=1_000, validator=POSITIVE)
     """Orders that are over and still in memory."""
+    adopt_external: bool = False
+    """Whether positions on margin that others have opened on the account become ours."""
 
 
 @attrs.frozen(kw_only=True)
@@ -181,9 +184,9 @@ class PaperSettings:
 class KrakenSettings:
     """The exchange that live trading trades on."""
 
-    rest_url: str = attrs.field(default="https://api.kraken.com", validator=matches_re(r"https?://[^\s/]+/?"))
-    """Host and port; the paths are Kraken's own."""
-    websocket_url: str = attrs.field(default="wss://ws.kraken.com/v2", validator=matches_re(r"wss?://\S+"))
+    rest_url: str = attrs.field(default="https://api.kraken.com", validator=rest_address)
+    """Host and port; the paths are Kraken's own. Without encryption only on this machine."""
+    websocket_url: str = attrs.field(default="wss://ws.kraken.com/v2", validator=websocket_address)
     """Public prices. Private messages come from the same place, but for Kraken's own, which is `ws-auth`."""
     order_timeout_s: int = attrs.field(default=12, validator=POSITIVE)
     """How long the answer to an order is waited for; not shorter than its deadline."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import attrs
 
-from messages.base import Currency, Event, Query, Symbol
+from messages.base import Command, Currency, Event, Query, Symbol
 from messages.market import Instrument
 from messages.orders import ExchangeOrder
 
@@ -34,6 +34,13 @@ class AccountReported(Event):
     holdings: tuple[Holding, ...]
     open_orders: tuple[ExchangeOrder, ...]
     at_us: int
+
+
+@attrs.frozen(kw_only=True)
+class CompareAccount(Command):
+    """Compare the account with our books now, and keep what was found."""
+
+    log_level: ClassVar[str | None] = "INFO"
 
 
 @attrs.frozen(kw_only=True)

@@ -80,6 +80,27 @@ class RecordRiskState(Command):
 
 
 @attrs.frozen(kw_only=True)
+class Standing:
+    """How account and books stand to each other in one symbol."""
+
+    symbol: Symbol
+    external_base: Decimal = Decimal(0)
+    """What others hold there on margin, signed, as a person has been told."""
+    is_stale: bool = False
+    """Whether others have traded since that was known: what they hold now is to be learnt."""
+    differs: str = ""
+    """What could not be explained, in words: nothing is opened in the symbol while there is something."""
+
+
+@attrs.frozen(kw_only=True)
+class RecordStanding(Command):
+    """Keep how account and books stand to each other in one symbol."""
+
+    standing: Standing
+    events: tuple[PublicEvent, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
 class RecordAlert(Command):
     """Keep an event that changes no state of its own."""
 
@@ -112,6 +133,7 @@ RecordUnit = (
     | RecordFill
     | RecordPosition
     | RecordRiskState
+    | RecordStanding
     | RecordAlert
     | RecordSnapshots
 )
@@ -164,6 +186,8 @@ class RecoveredState:
     taken: tuple[RequestRow, ...] = ()
     """The cancels, closes and changed levels of those trades that were taken, in their order."""
     risk: RiskState = attrs.field(factory=RiskState)
+    standings: tuple[Standing, ...] = ()
+    """How account and books stood to each other, where that was not simply equal."""
     realised_by_quote: tuple[tuple[str, Decimal], ...] = ()
     """Net P&L of all positions that are over, by quote currency."""
     initial_balances: tuple[tuple[str, Decimal], ...] = ()

@@ -7,7 +7,7 @@ and the message-flow diagram in the docs is drawn from them.
 from __future__ import annotations
 
 from messages.bus import EventsCommitted, Subscribe, Unsubscribe
-from messages.exchange import AccountReported, ExchangeAlert, GetAccount, InstrumentsReported
+from messages.exchange import AccountReported, CompareAccount, ExchangeAlert, GetAccount, InstrumentsReported
 from messages.journal import (
     IntentRecorded,
     JournalLoaded,
@@ -22,6 +22,7 @@ from messages.journal import (
     RecordRequest,
     RecordRiskState,
     RecordSnapshots,
+    RecordStanding,
 )
 from messages.lifecycle import (
     ActorFailed,
@@ -103,6 +104,7 @@ ToJournal = (
     | RecordFill
     | RecordPosition
     | RecordRiskState
+    | RecordStanding
     | RecordAlert
     | RecordSnapshots
 )
@@ -111,6 +113,7 @@ OrderInbox = (
     FromStrategy
     | FromExchange
     | AccountReported
+    | CompareAccount
     | InstrumentsReported
     | PriceReported
     | TradeApproved
@@ -121,6 +124,7 @@ OrderInbox = (
     | PositionChanged
     | LevelReached
     | ClosePosition
+    | TradingStateChanged
     | JournalLoaded
     | JournalStalled
     | JournalResumed
@@ -134,6 +138,7 @@ OrderOutbox = (
     | RecordRequest
     | RecordIntent
     | RecordOrder
+    | RecordStanding
     | RecordAlert
     | RequestPermit
     | PlaceOrder
@@ -189,4 +194,4 @@ SupervisorInbox = (
     | ExchangeRefusesUs
     | JournalStalled
 )
-SupervisorOutbox = LoadJournal | GetAccount | EngineReady | StopOpening | EngineDrained
+SupervisorOutbox = LoadJournal | GetAccount | RecordAlert | EngineReady | StopOpening | EngineDrained

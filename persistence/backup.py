@@ -38,7 +38,7 @@ from persistence.errors import AccountHeldError, BackupFailedError, BackupRefuse
 
 JOURNAL = (
     *("accounts", "runs", "trade_requests", "orders", "order_status_log", "fills", "positions"),
-    *("position_snapshots", "equity_snapshots", "execution_events", "risk_state"),
+    *("position_snapshots", "equity_snapshots", "execution_events", "risk_state", "standings"),
 )
 PAPER = ("paper_documents", "paper_progress")
 """The paper exchange's own books: kept as they are if the exchange shall not go back in time with the journal."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SERVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError)
 """What a connection raises; `is_outage` tells which of them mean that the server is away."""
-SCHEMA_HEAD = "0002"
+SCHEMA_HEAD = "0003"
 """The step of `migrations/versions` that this code is written for. A test compares the two."""
 SCHEMA_LOCK = 6_074_831_550_921
 """The advisory lock that whoever changes the schema holds: migrations and new partitions."""

@@ -24,6 +24,7 @@ from messages.journal import (
     RecordRequest,
     RecordRiskState,
     RecordSnapshots,
+    RecordStanding,
     RecordUnit,
     Snapshot,
 )
@@ -38,6 +39,7 @@ from persistence.rows import (
     POSITION_COLUMNS_THAT_CHANGE,
     REQUEST_COLUMNS,
     RISK_COLUMNS,
+    STANDING_COLUMNS,
     STATUS_LOG_COLUMNS,
     Row,
     event_row,
@@ -46,6 +48,7 @@ from persistence.rows import (
     position_row,
     request_row,
     risk_row,
+    standing_row,
     status_log_row,
 )
 
@@ -106,6 +109,7 @@ TARGETS = (
         POSITION_DERIVED,
     ),
     _Target("risk_state", RISK_COLUMNS, _upsert("account", RISK_COLUMNS[1:])),
+    _Target("standings", STANDING_COLUMNS, _upsert("account, symbol", STANDING_COLUMNS[2:])),
     _Target("execution_events", EVENT_COLUMNS),
 )
 
@@ -172,6 +176,7 @@ class _Rows:
         self.fills: list[Row] = []
         self.positions: dict[str, Row] = {}
         self.risk: list[Row] = []
+        self.standings: dict[str, Row] = {}
         self.events: list[PublicEvent] = []
         self.snapshots: list[Snapshot] = []
 
@@ -194,6 +199,8 @@ class _Rows:
                 self._add_request(unit.request)
             case RecordRiskState():
                 self.risk = [risk_row(self.account, unit.state)]
+            case RecordStanding():
+                self.standings[unit.standing.symbol] = standing_row(self.account, unit.standing)
             case RecordSnapshots():
                 self._add_snapshots(unit.snapshots)
                 return
@@ -227,6 +234,7 @@ class _Rows:
             self.fills,
             list(self.positions.values()),
             self.risk,
+            list(self.standings.values()),
             [event_row(self.account, event) for event in events],
         )
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Context, Decimal
 from typing import assert_never, get_args
 
-from messages.base import Currency, OrderId, PositionId, ProposalId, TradeId
+from messages.base import Currency, OrderId, PositionId, ProposalId, Symbol, TradeId
 from messages.bus import NumberedEvent, PublicEvent
 from messages.journal import (
     MarginExit,
@@ -23,9 +23,11 @@ from messages.journal import (
     RecordRequest,
     RecordRiskState,
     RecordSnapshots,
+    RecordStanding,
     RecordUnit,
     RecoveredState,
     Snapshot,
+    Standing,
 )
 from messages.orders import Fill, Order, OrderRole
 from messages.positions import Position, PositionSide
@@ -57,6 +59,7 @@ class MemoryJournal:
         self.events: list[NumberedEvent] = []
         self.snapshots: list[Snapshot] = []
         self.risk = RiskState()
+        self.standings: dict[Symbol, Standing] = {}
         self.initial_balances: dict[Currency, Decimal] | None = None
         self.opened_at_us: int | None = None
         self._is_new = False
@@ -98,6 +101,9 @@ class MemoryJournal:
                 self._keep_request(unit.request)
             case RecordRiskState():
                 self.risk = unit.state
+                self.rows_written += 1
+            case RecordStanding():
+                self.standings[unit.standing.symbol] = unit.standing
                 self.rows_written += 1
             case RecordSnapshots():
                 self._keep_snapshots(unit.snapshots)
@@ -161,6 +167,7 @@ class MemoryJournal:
             approved=self._approved({order.intent.proposal_id for order in orders}),
             taken=self._taken({order.intent.proposal_id for order in orders}),
             risk=self.risk,
+            standings=tuple(standing for _symbol, standing in sorted(self.standings.items())),
             realised_by_quote=self.realised_by_quote(),
             initial_balances=tuple(sorted((self.initial_balances or {}).items())),
         )

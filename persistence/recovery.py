@@ -8,7 +8,7 @@ from decimal import Decimal
 from asyncpg import Connection
 
 from messages.base import OrderId, ProposalId, Symbol, TradeId
-from messages.journal import MarginExit, RecoveredState
+from messages.journal import MarginExit, RecoveredState, Standing
 from messages.orders import Order
 from messages.positions import Position
 from messages.risk import RiskState
@@ -27,6 +27,7 @@ from persistence.rows import (
     position_from_row,
     request_from_row,
     risk_from_row,
+    standing_from_row,
     target_as_json,
 )
 
@@ -96,6 +97,7 @@ WHERE account = $1 AND verdict = 'taken' AND CASE kind
     ELSE false END
 ORDER BY number
 """
+STANDINGS = 'SELECT * FROM standings WHERE account = $1 ORDER BY symbol COLLATE "C"'
 RISK = "SELECT * FROM risk_state WHERE account = $1"
 REALISED = """
 SELECT split_part(symbol, '/', 2) COLLATE "C" AS quote, sum(realized_pnl) AS realised
@@ -124,6 +126,7 @@ async def recover(connection: Connection, account: str) -> RecoveredState:
             approved=await _approved(connection, account, orders),
             taken=await _taken(connection, account, orders),
             risk=await _risk(connection, account),
+            standings=await _standings(connection, account),
             realised_by_quote=await _realised(connection, account),
             initial_balances=_balances(None if begun is None else begun["initial_balances"]),
         )
@@ -194,6 +197,10 @@ async def _taken(connection: Connection, account: str, orders: Sequence[Order]) 
 async def _risk(connection: Connection, account: str) -> RiskState:
     row = await connection.fetchrow(RISK, account)
     return RiskState() if row is None else risk_from_row(row)
+
+
+async def _standings(connection: Connection, account: str) -> tuple[Standing, ...]:
+    return tuple(standing_from_row(row) for row in await connection.fetch(STANDINGS, account))
 
 
 async def _realised(connection: Connection, account: str) -> tuple[tuple[str, Decimal], ...]:

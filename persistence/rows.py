@@ -16,7 +16,7 @@ from asyncpg import Record
 
 from messages.base import Currency, ExternalOrderId, OrderId, PositionId, ProposalId, Symbol
 from messages.bus import NumberedEvent
-from messages.journal import Snapshot
+from messages.journal import Snapshot, Standing
 from messages.orders import Fill, Order, OrderIntent, OrderRole, OrderStatus, TimeInForce
 from messages.positions import CloseReason, Position, PositionSide, PositionStatus
 from messages.risk import RiskState, TradingState
@@ -50,6 +50,7 @@ RISK_COLUMNS = (
     *("account", "trading_state", "halt_reason", "losses_in_a_row", "wins_in_a_row", "cooldown_until"),
     *("cooldown_reason", "realised_usd", "updated_at"),
 )
+STANDING_COLUMNS = ("account", "symbol", "external_volume", "is_stale", "differs")
 POSITION_SNAPSHOT_COLUMNS = (
     *("account", "timestamp", "position_id", "symbol", "current_price", "unrealized_pnl", "unrealized_pnl_pct"),
 )
@@ -355,6 +356,21 @@ def risk_from_row(row: Record) -> RiskState:
         cooldown_reason=row["cooldown_reason"],
         realised_usd=row["realised_usd"],
         updated_at_us=row["updated_at"],
+    )
+
+
+def standing_row(account: str, standing: Standing) -> Row:
+    """Return the row in `standings`."""
+    return (account, standing.symbol, standing.external_base, standing.is_stale, plain(standing.differs))
+
+
+def standing_from_row(row: Record) -> Standing:
+    """Return the standing that `standing_row` took apart."""
+    return Standing(
+        symbol=Symbol(row["symbol"]),
+        external_base=row["external_volume"],
+        is_stale=row["is_stale"],
+        differs=row["differs"],
     )
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import attrs
@@ -23,12 +23,16 @@ from actors.exchange.kraken.links import Answer, LineNews, Links, Request
 from actors.exchange.kraken.notation import instant_us
 from actors.exchange.kraken.pairs import PairError, read_pairs, with_fees
 from actors.exchange.kraken.records import balances_of
-from actors.exchange.kraken.shell.asking import NONSENSE
+from actors.exchange.kraken.shell.asking import UNREADABLE
 from actors.exchange.kraken.shell.calling import INVALID_NONCE, read_answer
 from actors.exchange.kraken.venue import Venue
 from actors.runtime.clock import MICROSECONDS, PacedClock
 from config.settings import ExecutionSettings, KrakenSettings, Settings, TradingMode
 from messages.base import Currency
+
+if TYPE_CHECKING:
+    from actors.exchange.kraken.rest import Rest
+    from actors.exchange.kraken.socket import Line
 
 LIVE_GATES = (
     ("TRIPLEGAIN_TRADING_MODE", "live"),
@@ -145,7 +149,7 @@ async def found(execution: ExecutionSettings, links: Links, speed: int) -> Opene
     """Ask what has to be known before the engine starts. Raises LiveError."""
     try:
         return await _found(execution, links, speed)
-    except NONSENSE as error:
+    except UNREADABLE as error:
         told = f"{type(error).__name__}: {error}"
         raise LiveError(
             f"what {execution.kraken.rest_url} tells is not understood ({told}); is it Kraken's?"
@@ -234,27 +238,26 @@ class FrontDoor:
 class Wires:
     """The real wires, together."""
 
-    def __init__(self, rest: Any, line: Any) -> None:
-        self._rest = rest
-        self._line = line
+    def __init__(self, rest: Rest, line: Line) -> None:
+        self.rest = rest
+        self.line = line
 
     async def call(self, request: Request) -> Answer:
         """Send one request."""
-        answer: Answer = await self._rest.call(request)
-        return answer
+        return await self.rest.call(request)
 
     def jump_nonces(self, seconds: int) -> None:
         """Go ahead with the nonces."""
-        self._rest.nonces.jump(seconds)
+        self.rest.nonces.jump(seconds)
 
     def open_line(self, line: int, tell: Callable[[LineNews], None]) -> None:
         """Open the line anew."""
-        self._line.open(line, tell)
+        self.line.open(line, tell)
 
     def say(self, text: str) -> None:
         """Send a message over the line."""
-        self._line.say(text)
+        self.line.say(text)
 
     def close_line(self) -> None:
         """Close the line."""
-        self._line.close()
+        self.line.close()

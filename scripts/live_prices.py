@@ -14,6 +14,7 @@ from itertools import count
 from loguru import logger
 
 from actors.engine import Engine
+from actors.exchange.kraken.line_watch import LineWatch
 from actors.exchange.kraken.links import LineClosed, LineNews, LineOpened, LineSaid
 from actors.exchange.kraken.notation import read_json, write_json
 from actors.exchange.kraken.prices import Prices
@@ -24,7 +25,6 @@ from messages.market import Tick
 
 LOOKS_PER_S = 2
 """On the engine's clock."""
-AGAIN_FIRST_S, AGAIN_LONGEST_S = 1, 30
 FIRST_PRICES_MAX_S = 20
 """After so long proposals are taken although a symbol has no price yet: nobody may have traded in it."""
 
@@ -45,16 +45,14 @@ class LivePrices:
 
         self._engine = engine
         self._look_every_s = 1 / (LOOKS_PER_S * speed)
-        self._quiet_max_us = kraken.quiet_max_s * MICROSECONDS
         self._line = Line(address(kraken.websocket_url))
         self._prices = Prices(symbols)
         self._symbols = frozenset(symbols)
         self._needed = self._symbols if needed is None else self._symbols & needed
         self._sequences = count(first_sequence)
         self._number = 0
-        self._failures = 0
-        self._began_us = self._heard_us = engine.clock.now_us()
-        self._again_us = 0
+        self._began_us = engine.clock.now_us()
+        self._watch = LineWatch(kraken.quiet_max_s, self._began_us)
         self._is_up = False
         self.told = 0
 
@@ -74,11 +72,12 @@ class LivePrices:
 
     def _look(self) -> None:
         now_us = self._engine.clock.now_us()
-        if not self._is_up and now_us >= self._again_us:
+        if not self._is_up and self._watch.may_open(now_us):
             self._number += 1
-            self._is_up, self._heard_us = True, now_us
+            self._is_up = True
+            self._watch.hears(now_us)
             self._line.open(self._number, self._hear)
-        elif self._is_up and now_us - self._heard_us >= self._quiet_max_us:
+        elif self._is_up and self._watch.is_silent(now_us):
             self._begin_anew("nothing was heard")
         elif self._is_up:
             self._line.say(write_json({"method": "ping"}))
@@ -87,17 +86,15 @@ class LivePrices:
         self._engine.timers.wake.set()  # Requests may have waited for the first prices.
 
     def _begin_anew(self, reason: str) -> None:
-        wait_s = min(AGAIN_LONGEST_S, AGAIN_FIRST_S << min(self._failures, 5))
-        self._failures += 1
+        wait_s = self._watch.fails(self._engine.clock.now_us())
         self._is_up = False
-        self._again_us = self._engine.clock.now_us() + wait_s * MICROSECONDS
         self._line.close()
         logger.warning("the price feed is down, opened again in {} s: {}", wait_s, reason)
 
     def _hear(self, news: LineNews) -> None:
         if news.line != self._number or not self._is_up:
             return
-        self._heard_us = self._engine.clock.now_us()
+        self._watch.hears(self._engine.clock.now_us())
         match news:
             case LineOpened():
                 for text in self._prices.subscriptions():
@@ -115,7 +112,7 @@ class LivePrices:
                 return
             for symbol, price_quote in self._prices.hear(message):
                 if symbol in self._symbols:
-                    self._failures = 0
+                    self._watch.succeeds()
                     self.told += 1
                     tick = Tick(
                         symbol=symbol,

@@ -34,6 +34,7 @@ from messages.journal import (
     RecordRequest,
     RecordRiskState,
     RecordSnapshots,
+    RecordStanding,
     RecordUnit,
 )
 from messages.protocols import JournalInbox, JournalOutbox
@@ -70,6 +71,7 @@ class JournalActor(TypedActor):
                 | RecordPosition()
                 | RecordRequest()
                 | RecordRiskState()
+                | RecordStanding()
                 | RecordAlert()
                 | RecordSnapshots()
             ):

@@ -14,13 +14,14 @@ from typing import assert_never
 import attrs
 
 from actors.order.book import Phase, Taking, Tracked, Trade
-from actors.order.proposals import change_from_row, changed, from_row
+from actors.order.proposals import change_from_row, changed, from_row, stops_in_row
 from actors.order.protection import PROTECTIVE
 from actors.order.shell.requests import Requests
 from actors.order.timers import (
     AmendOverdue,
     AnswerOverdue,
     AskAgain,
+    CompareDue,
     ExpiryDue,
     GraceOver,
     LookAgain,
@@ -33,8 +34,8 @@ from actors.order.timers import (
 )
 from actors.runtime.clock import MICROSECONDS
 from actors.runtime.typed_actor import kinds
-from messages.base import PositionId, ProposalId
-from messages.exchange import AccountReported, InstrumentsReported
+from messages.base import PositionId, ProposalId, Symbol
+from messages.exchange import AccountReported, CompareAccount, InstrumentsReported
 from messages.journal import (
     ADOPTED,
     IntentRecorded,
@@ -69,6 +70,7 @@ from messages.positions import (
     PositionChanged,
 )
 from messages.protocols import OrderInbox, OrderOutbox
+from messages.risk import TradingStateChanged
 from messages.trades import (
     CancelTrade,
     ChangeProtection,
@@ -92,6 +94,8 @@ class OrderSummary:
     over: int
     trades: int
     is_ready: bool
+    differing: Mapping[Symbol, str]
+    """Where account and books differ, and how: nothing is opened there."""
     alerted: frozenset[PositionId]
     """Positions whose stop could not be placed: watched locally, and a person has been told."""
 
@@ -186,12 +190,19 @@ class OrderActor(Requests):
                 self._instruments = {instrument.symbol: instrument for instrument in message.instruments}
             case AskAgain():
                 self._ask_again()
+            case CompareAccount():
+                self._compare_now()
+            case CompareDue():
+                self._compare_again()
             case JournalLoaded():
                 self._recover(message.state)
                 self.catch_up()
             case EngineReady():
                 self._is_ready = True
+                self._begin_comparing()
                 self._release_held()
+            case TradingStateChanged():
+                self._hear_trading_state(message)
             case StopOpening():
                 self._is_stopping = True
                 self._release_held()
@@ -226,6 +237,7 @@ class OrderActor(Requests):
         self._retire_ended()
         for row in state.taken:
             self._recover_wish(row, trades)
+        self._take_up_standings(state)
         self._begin_survey(state)
 
     def _since_us(self, state: RecoveredState) -> int | None:
@@ -257,6 +269,7 @@ class OrderActor(Requests):
                 position_id=position_ids[proposal.id],
                 is_adopted=is_adopted,
                 is_withdrawn=is_adopted,
+                known_stop_quote=proposal.stop_loss_quote,
             )
             position = trade.position = positions.get(trade.position_id)
             if position is not None:
@@ -276,6 +289,7 @@ class OrderActor(Requests):
             trade = trades.get(change.target_id)
             if trade is not None:
                 trade.proposal = changed(trade.proposal, change)
+                trade.note_levels(row.at_us, stops_in_row(row))
             return
         trade = trades.get(json.loads(row.body))
         if trade is None:
@@ -310,7 +324,8 @@ class OrderActor(Requests):
             self._enter_settling(tracked)
         else:
             self._set_expiry(order)
-        if not order.is_over or counted_base or (order.intent.role is OrderRole.ENTRY and trade.held_base):
+        is_entry = order.intent.role is OrderRole.ENTRY and order.intent.attempt > 0  # Not one that was taken over.
+        if not order.is_over or counted_base or (is_entry and trade.held_base):
             self._to_reconcile.add(order.id)  # An entry's trades tell of a liquidation.
 
     def _retire_ended(self) -> None:
@@ -338,6 +353,7 @@ class OrderActor(Requests):
             over=len(self._book.over),
             trades=len(self._book.trades),
             is_ready=self._is_ready,
+            differing={symbol: one.differs for symbol, one in self._standings.items() if one.differs},
             alerted=frozenset(
                 trade.position_id
                 for trade in self._book.trades.values()

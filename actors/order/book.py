@@ -105,6 +105,10 @@ class Trade:
     """So much is too small for an order, says the exchange."""
     is_dust_named: bool = False
     """What is left is too small for any order, and a person has been told."""
+    known_stop_quote: Decimal | None = None
+    """The tightest stop that it is known to have had, before somebody last named levels of it."""
+    levels_named_at_us: int = 0
+    """When somebody last named levels of it."""
     is_delayed: bool = False
     """The first protection waits for the configured delay."""
     entered_base: Decimal = Decimal(0)
@@ -126,6 +130,13 @@ class Trade:
         """Return the order of this role while it may still fill."""
         leg = self.legs.get(role)
         return leg if leg is not None and leg.is_live else None
+
+    def note_levels(self, at_us: int, stops_quote: Iterable[Decimal]) -> None:
+        """Remember that somebody has named levels of it, and the tightest stop of then and before."""
+        self.levels_named_at_us = at_us
+        tightest = max if self.proposal.side is Side.BUY else min
+        known = () if self.known_stop_quote is None else (self.known_stop_quote,)
+        self.known_stop_quote = tightest((*known, *stops_quote), default=None)
 
     @property
     def live_legs(self) -> tuple[Tracked, ...]:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import attrs
+
 from actors.order.book import Trade
 from actors.order.protection import Place, exit_side
 from actors.order.sizing import entry_limit_quote, entry_volume_base, slippage_limit_quote
 from config.settings import OrderSettings
-from messages.base import OrderId
+from messages.base import ExternalOrderId, OrderId, TradeId
+from messages.exchange import Holding
 from messages.market import Instrument
 from messages.orders import Fill, Order, OrderIntent, OrderRole, OrderStatus, TimeInForce
-from messages.trades import OrderType
+from messages.trades import OrderType, Side
 
 MICROSECONDS = 1_000_000
+EXTERNAL_LEVERAGE = 2
+"""What others borrowed with is not told for a net position; what closes it needs some leverage, and any will do."""
 WITH_LIMIT = (OrderType.STOP_LOSS_LIMIT, OrderType.TAKE_PROFIT_LIMIT)
 
 
@@ -130,6 +135,35 @@ def foreign_exit(trade: Trade, fill: Fill, *, order_id: OrderId, now_us: int) ->
         ended_at_us=fill.at_us,
         reason="liquidated by the exchange" if fill.is_liquidation else "closed outside the engine",
     )
+
+
+def foreign_holding(
+    volume_base: Decimal, holding: Holding, instrument: Instrument, *, order_id: OrderId, now_us: int
+) -> Fill:
+    """Return, for our books, the execution that would have led to what somebody else holds: at the average price."""
+    average_quote = holding.cost_quote / abs(holding.volume_base)
+    tick_quote = instrument.price_tick_quote
+    return Fill(
+        trade_id=TradeId(f"held-{order_id}"),
+        order_id=order_id,
+        external_order_id=ExternalOrderId(f"held-{order_id}"),
+        symbol=holding.symbol,
+        side=Side.BUY if volume_base > 0 else Side.SELL,
+        price_quote=(average_quote / tick_quote).to_integral_value() * tick_quote,
+        volume_base=abs(volume_base),
+        fee_quote=Decimal(0),
+        is_maker=False,
+        is_liquidation=False,
+        at_us=now_us,
+        is_margin=True,
+    )
+
+
+def foreign_entry(trade: Trade, fill: Fill, *, now_us: int) -> Order:
+    """Return, for our books, the order that somebody else opened with what we take over: filled, and not ours."""
+    order = foreign_exit(trade, fill, order_id=fill.order_id, now_us=now_us)
+    intent = attrs.evolve(order.intent, role=OrderRole.ENTRY, reduce_only=False)
+    return attrs.evolve(order, intent=intent, reason="opened outside the engine, and taken over")
 
 
 def _exit_type(role: OrderRole, settings: OrderSettings) -> OrderType:

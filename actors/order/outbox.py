@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from decimal import Decimal
 
-from messages.base import ProposalId
+from actors.order.comparison import Difference
+from messages.base import ProposalId, Symbol
 from messages.bus import EventPriority, PublicEvent, Topic
 from messages.orders import Order, OrderRole, OrderStatus
 from messages.trades import RequestRow, TradeProposal
@@ -62,6 +64,47 @@ def alert(kind: str, proposal_id: ProposalId | None, now_us: int, **details: str
         proposal_id=proposal_id,
         at_us=now_us,
         details=tuple(details.items()),
+    )
+
+
+def account_differs(difference: Difference, now_us: int) -> PublicEvent:
+    """Account and books differ, and nothing explains it: nothing is opened in the symbol."""
+    return alert(
+        "account_differs",
+        None,
+        now_us,
+        symbol=difference.symbol,
+        ours=_plain(difference.ours_base),
+        theirs=_plain(difference.theirs_base),
+        difference=_plain(difference.gap_base),
+        reason=difference.text,
+    )
+
+
+def account_agrees(symbol: Symbol, now_us: int) -> PublicEvent:
+    """Nothing differs any more in the symbol."""
+    return _system_event("account_agrees", EventPriority.HIGH, now_us, ("symbol", symbol))
+
+
+def account_compared(differences: Sequence[str], now_us: int) -> PublicEvent:
+    """Somebody wanted to know what differs; what has differed for a moment only is among it."""
+    found = "; ".join(differences) or "nothing differs"
+    return _system_event("account_compared", EventPriority.NORMAL, now_us, ("found", found))
+
+
+def external_holding(symbol: Symbol, volume_base: Decimal, now_us: int) -> PublicEvent:
+    """Somebody else holds this on margin: it is written down, and left alone."""
+    return alert("external_holding", None, now_us, symbol=symbol, volume=_plain(volume_base))
+
+
+def _system_event(kind: str, priority: EventPriority, now_us: int, *details: tuple[str, str]) -> PublicEvent:
+    return PublicEvent(
+        topic=Topic.SYSTEM_EVENTS,
+        kind=kind,
+        priority=priority,
+        proposal_id=None,
+        at_us=now_us,
+        details=details,
     )
 
 

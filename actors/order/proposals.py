@@ -115,14 +115,21 @@ def change_problems(change: ChangeProtection) -> tuple[Problem, ...]:
 
 
 def change_row(
-    change: ChangeProtection, at_us: int, verdict: str, codes: tuple[str, ...] = (), reasons: tuple[str, ...] = ()
+    change: ChangeProtection,
+    at_us: int,
+    verdict: str,
+    codes: tuple[str, ...] = (),
+    reasons: tuple[str, ...] = (),
+    *,
+    stop_before_quote: Decimal | None = None,
 ) -> RequestRow:
-    """Return the row that keeps changed levels with what became of them."""
+    """Return the row that keeps changed levels with what became of them, and the stop as it was before."""
     body = {
         "target": change.target_id,
         "stop_loss": _text(change.stop_loss_quote),
         "take_profit": _text(change.take_profit_quote),
         "trailing": change.trailing,
+        "stop_before": _text(stop_before_quote),
     }
     return RequestRow(
         id=change.request_id,
@@ -134,6 +141,13 @@ def change_row(
         codes=codes,
         reasons=reasons,
     )
+
+
+def stops_in_row(row: RequestRow) -> tuple[Decimal, ...]:
+    """Return the stops that `change_row` wrote down: as it was before, and as it was to be."""
+    body: dict[str, Any] = json.loads(row.body)
+    levels = (_decimal(body.get(name)) for name in ("stop_before", "stop_loss"))
+    return tuple(level for level in levels if level is not None)
 
 
 def change_from_row(row: RequestRow) -> ChangeProtection:

@@ -86,6 +86,11 @@ class AskAgain(Command):
     """Ask once more what the exchange has not answered since the start."""
 
 
+@attrs.frozen(kw_only=True)
+class CompareDue(Command):
+    """Compare the account with our books."""
+
+
 OrderTimer = (
     AnswerOverdue
     | LookUpOverdue
@@ -98,4 +103,5 @@ OrderTimer = (
     | WatchOverdue
     | PollDue
     | AskAgain
+    | CompareDue
 )

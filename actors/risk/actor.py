@@ -28,7 +28,7 @@ from messages.journal import ADOPTED, JournalLoaded, RecordRiskState, RecoveredS
 from messages.market import Instrument
 from messages.positions import BookReported, Position, PositionChanged, PositionSide
 from messages.protocols import RiskInbox, RiskOutbox
-from messages.risk import RiskState, SetTradingState, TradingStateChanged
+from messages.risk import RiskState, SetTradingState, TradingState, TradingStateChanged
 from messages.trades import ReviewTrade, Side, TradeApproved, TradeEnded, TradeProposal, TradeRejected
 
 RESULTS_REMEMBERED = 1_000
@@ -222,6 +222,8 @@ class RiskActor(RecoveringActor):
                     self._instruments[proposal.symbol].quote, exposure_usd / (proposal.size_usd * proposal.leverage)
                 )
             self._reserve(proposal.id, proposal.symbol, proposal.side, proposal.leverage, exposure_usd)
+        if self._state.trading_state is not TradingState.ACTIVE:  # What waits to be filled was to be withdrawn.
+            self.emit(TradingStateChanged(state=self._state.trading_state, reason=self._state.halt_reason))
 
     def describe(self) -> RiskSummary:
         """Return the memory beside what is in use."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from actors.simulator.stage import Stage
 
 ONE_HUNDRED = Decimal(100)
+TAKEN = ("stop_loss", "take_profit", "trailing")
 
 
 @attrs.frozen(kw_only=True)
@@ -106,23 +107,35 @@ def without_target(stage: Stage, book: BookSummary) -> Iterable[str]:
 def not_as_taken(stage: Stage, book: BookSummary) -> Iterable[str]:
     """Yield the positions whose levels are not those that were taken last, as a person was told.
 
-    A stop that trails has gone its own way since.
+    A stop that trails has gone its own way since. A start may have found younger ones on the exchange, on its grid:
+    those of a change that a crash has taken from the journal.
     """
-    taken: dict[str, dict[str, object]] = {}
+    taken = _levels_taken(stage)
+    execution = stage.plan.settings.execution
+    for position in _open_positions(stage, book):
+        tick_quote = execution.instruments[position.symbol].price_tick_quote
+        named = taken.get(position.proposal_id, {})
+        younger = tuple(stage.watch.promises.forgotten_changes(position.proposal_id))
+        levels = [("take_profit", position.take_profit_quote, [change.take_profit_quote for change in younger])]
+        if not position.stop_is_trailing:
+            levels.append(("stop_loss", position.stop_loss_quote, [change.stop_loss_quote for change in younger]))
+        for name, value, asked in levels:
+            if name in named and not _is_one_of(value, (Decimal(named[name]), *asked), tick_quote):
+                yield f"I4: position {position.id} has {name} {value}, and {named[name]} was taken"
+        if not execution.positions.trailing.enabled and named.get("trailing", position.trailing) != position.trailing:
+            yield f"I4: position {position.id} has trailing {position.trailing}, and the other was taken"
+
+
+def _levels_taken(stage: Stage) -> dict[str, dict[str, Any]]:
+    """Return the levels that were taken for each trade; a later change leaves what it does not name."""
+    taken: dict[str, dict[str, Any]] = {}
     for row in stage.kept.requests.values():
         if row.kind == "protect" and row.verdict == "taken":
             body = json.loads(row.body)
             levels = taken.setdefault(body["target"], {})
-            levels.update((name, value) for name, value in body.items() if value is not None)
-    always_trails = stage.plan.settings.execution.positions.trailing.enabled
-    for position in _open_positions(stage, book):
-        levels = taken.get(position.proposal_id, {})
-        has: dict[str, object] = {"take_profit": position.take_profit_quote}
-        if not position.stop_is_trailing:
-            has["stop_loss"] = position.stop_loss_quote
-        if not always_trails:
-            has["trailing"] = position.trailing
-        for name, value in has.items():
-            asked = levels.get(name, value)
-            if value != (Decimal(asked) if isinstance(asked, str) else asked):
-                yield f"I4: position {position.id} has {name} {value}, and {asked} was taken"
+            levels.update((name, body[name]) for name in TAKEN if body[name] is not None)
+    return taken
+
+
+def _is_one_of(level: Decimal | None, wanted: Iterable[Decimal | None], tick_quote: Decimal) -> bool:
+    return level is not None and any(one is not None and abs(one - level) < tick_quote for one in wanted)

@@ -20,8 +20,10 @@ from actors.risk.actor import RiskSummary
 from actors.runtime.simulation.pace import SECOND_US
 from actors.simulator.faults import give_back, heal
 from actors.simulator.levels import neglected, not_as_taken, without_target
+from actors.simulator.standing import held_in_vain
 from actors.simulator.worth import worth_differs
 from messages.base import Currency, Symbol, TradeId
+from messages.exchange import CompareAccount
 from messages.orders import Fill, OrderRole, OrderStatus
 from messages.permits import TokensReported
 from messages.positions import PositionStatus
@@ -45,6 +47,7 @@ def leave_in_peace(stage: Stage) -> None:
     """Let everything work again, and time pass with steady prices, until nothing is left to wait for."""
     heal(stage.around)
     stage.machine.tell(SetTradingState(state=TradingState.ACTIVE, reason="peace", operator="story"))
+    stage.machine.tell(CompareAccount())
     calm = 0
     for _ in range(PEACE_MAX_US // LOOK_EVERY_US):
         if not stage.exchange.acts:
@@ -89,6 +92,7 @@ def unrest(stage: Stage) -> Iterable[str]:
     yield from (f"I4: {neglect.text}" for neglect in neglected(stage, book))
     yield from without_target(stage, book)
     yield from not_as_taken(stage, book)
+    yield from held_in_vain(stage)
 
 
 def _waiting(actors: Mapping[str, Any]) -> Iterable[str]:

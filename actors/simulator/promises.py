@@ -90,6 +90,8 @@ class Promises:
         self._instruments: Mapping[Symbol, Instrument] = settings.execution.instruments
         self._kept = kept
         self._asked: defaultdict[ProposalId, Levels] = defaultdict(Levels)
+        self._changes: dict[ProposalId, ChangeProtection] = {}
+        """What was asked to be changed, by the request's id."""
         self._told: defaultdict[PositionId, Levels] = defaultdict(Levels)
         self._sent: dict[OrderId, OrderIntent] = {}
         self._handed_in: dict[ProposalId, None] = {}
@@ -150,6 +152,7 @@ class Promises:
 
     def _asking(self, message: ChangeProtection) -> None:
         self._asked[message.target_id].note(message.stop_loss_quote, message.take_profit_quote)
+        self._changes[message.request_id] = message
 
     def _telling(self, message: PositionChanged) -> None:
         position = message.position
@@ -257,6 +260,12 @@ class Promises:
     def may_have_target(self, position: Position) -> bool:
         """Say whether somebody has asked for this trade, and the exchange has not turned its target down."""
         return position.proposal_id in self._reserved and position.id not in self._without_target
+
+    def forgotten_changes(self, target_id: ProposalId) -> Iterable[ChangeProtection]:
+        """Yield the changes of a trade's levels that the journal does not know: the exchange may have heard them."""
+        for change in self._changes.values():
+            if change.target_id == target_id and change.request_id not in self._kept.requests:
+                yield change
 
     def unkept(self, stage: Stage) -> Iterable[str]:
         """Yield what was asked for or promised and is still to be done, with the invariant it belongs to if any."""

@@ -12,11 +12,13 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from actors.audit import Violation, audit
+from actors.order.actor import OrderSummary
 from actors.simulator.peace import booked, books_of, differences, trades
 from messages.base import Message, TradeId
 from messages.lifecycle import StartEngine
-from messages.orders import ExecutionReported, Fill, OrderFound, OrdersPolled
+from messages.orders import ExecutionReported, Fill, OrderFound, OrderRole, OrdersPolled
 from messages.permits import TokensReported
+from messages.risk import TradingState
 from persistence.memory import MemoryJournal
 
 if TYPE_CHECKING:
@@ -86,4 +88,14 @@ class Quiet:
         """Yield what is wrong; whether a stop is missing is for the guard, who knows since when."""
         stage = self._stage
         found = (violation for violation in audit(books_of(stage)) if violation.invariant != "I4")
-        return chain(found, trades(stage), differences(stage))
+        return chain(found, trades(stage), differences(stage), self._waits_in_a_halt())
+
+    def _waits_in_a_halt(self) -> Iterable[Violation]:
+        """While nothing may be opened, no entry waits to be filled either."""
+        state = self._stage.watch.trading_state
+        if state is TradingState.ACTIVE:
+            return
+        orders: OrderSummary = self._stage.machine.actors["order"].describe()  # type: ignore[assignment]
+        for order in orders.live:
+            if order.intent.role is OrderRole.ENTRY:
+                yield Violation("I7", f"entry {order.id} waits to be filled while trading is {state.value}")

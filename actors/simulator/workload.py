@@ -32,7 +32,7 @@ from actors.simulator.plan import (
     Step,
     Strike,
 )
-from actors.simulator.rarities import with_low_caps, with_strangers
+from actors.simulator.rarities import with_lost_coins, with_low_caps, with_strangers
 from actors.simulator.situations import with_situations
 from config.loader import load_settings
 from config.settings import CooldownSettings, LimitSettings, Settings
@@ -71,6 +71,7 @@ def plan_of(seed: int, minutes: int) -> Plan:
     steps = with_strangers(_steps(chance, minutes * MINUTE_US, _faults(rare)), seed)
     steps = with_episode(steps, rare, is_poor=settings.execution.paper.balances is POOR)
     settings = _with_coins(settings, Random(f"{seed} coins"))  # noqa: S311 - Apart as well.
+    settings, steps = with_lost_coins(settings, steps, seed)
     fears = Random(f"{seed} fears")  # noqa: S311 - Apart as well.
     return Plan(seed=seed, settings=settings, pace=pace, steps=with_situations(fears, steps))
 

@@ -9,6 +9,7 @@ import attrs
 
 from actors.runtime.ports import Ports
 from actors.runtime.typed_actor import TypedActor, kinds
+from actors.supervisor.outbox import exchange_event
 from actors.supervisor.policy import (
     EXIT_DRAINED,
     EXIT_FAILED,
@@ -22,7 +23,7 @@ from actors.supervisor.policy import (
 from config.settings import ActorSettings
 from messages.base import Event
 from messages.exchange import AccountReported, ExchangeAlert, GetAccount
-from messages.journal import JournalLoaded, JournalStalled, LoadJournal
+from messages.journal import JournalLoaded, JournalStalled, LoadJournal, RecordAlert
 from messages.lifecycle import (
     ActorFailed,
     DrainEngine,
@@ -59,7 +60,7 @@ class Phase(Enum):
 
 @attrs.frozen(kw_only=True)
 class SupervisorReport:
-    """The engine's life at one instant, what last went wrong, and the account as the exchange told it at the start."""
+    """The engine's life at one instant, what last went wrong, and the account as the exchange last told it."""
 
     phase: Phase
     restarts: int
@@ -110,7 +111,8 @@ class SupervisorActor(TypedActor):
             case ActorFailed():
                 self._judge(message)
             case ExchangeAlert():
-                self._last_trouble = f"{message.kind}: {message.text}"  # Logged, kept and acted on elsewhere.
+                self._last_trouble = f"{message.kind}: {message.text}"
+                self.emit(RecordAlert(events=(exchange_event(message, self.now_us),)))
             case ExchangeRefusesUs():
                 self._last_trouble = message.reason
                 self._end(EXIT_REFUSED, f"the exchange refuses us: {message.reason}; see to the key, then start again")

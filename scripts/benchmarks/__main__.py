@@ -12,7 +12,16 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from scripts.benchmarks import durable_trades, intent_latency, memory, quiet_tick, replay, takeover, whole_trade
+from scripts.benchmarks import (
+    durable_trades,
+    intent_latency,
+    memory,
+    order_round_trip,
+    quiet_tick,
+    replay,
+    takeover,
+    whole_trade,
+)
 from scripts.benchmarks.figures import Outcome, note
 from scripts.benchmarks.options import Options
 from scripts.benchmarks.stage import quiet_logs
@@ -26,6 +35,7 @@ BENCHMARKS: Mapping[str, Callable[[Options], Awaitable[Outcome]]] = {
     "replay": replay.measure,  # 5
     "memory": memory.measure,  # 7
     "takeover": takeover.measure,
+    "order_round_trip": order_round_trip.measure,
 }
 
 app = App(name="bench", help="Measure the engine against its aims. One JSON object a line.", version_flags=[])

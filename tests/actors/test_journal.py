@@ -353,7 +353,7 @@ async def test_a_journal_that_cannot_be_read_stops_the_engine(stage: Stage) -> N
 def test_every_kind_of_unit_is_accepted() -> None:
     units = set(attrs_unions())
     assert units <= JournalActor.accepts
-    assert len(units) == 8
+    assert len(units) == 9
 
 
 def attrs_unions() -> tuple[type, ...]:

@@ -20,8 +20,9 @@ from actors.supervisor.policy import (
 )
 from config.settings import ActorSettings
 from messages.base import Currency
+from messages.bus import EventPriority, Topic
 from messages.exchange import AccountReported, ExchangeAlert, GetAccount
-from messages.journal import JournalLoaded, JournalStalled, LoadJournal, RecoveredState
+from messages.journal import JournalLoaded, JournalStalled, LoadJournal, RecordAlert, RecoveredState
 from messages.lifecycle import (
     ActorFailed,
     DrainEngine,
@@ -57,7 +58,7 @@ class PaperControl:
 
 
 def enter(stage: Stage, control: PaperControl, **settings: int) -> SupervisorActor:
-    stage.audience(LoadJournal, GetAccount, EngineReady, StopOpening)
+    stage.audience(LoadJournal, GetAccount, RecordAlert, EngineReady, StopOpening)
     return stage.enter(SupervisorActor, settings=ActorSettings(**settings), control=control)  # type: ignore[arg-type]
 
 
@@ -192,6 +193,19 @@ async def test_troubles_elsewhere_are_kept_for_those_who_look_in(stage: Stage) -
     state = await stage.state_of(supervisor)
     assert (state.last_trouble, state.account) == ("the journal stalled: gone", account)
     assert (control.stops, control.restarts) == ([], [])
+
+
+@on_both
+async def test_what_the_exchange_warns_of_is_kept(stage: Stage) -> None:
+    enter(stage, PaperControl())
+    stage.say(ExchangeAlert(kind="liquidation", text="BTC/USD"))
+    stage.say(ExchangeAlert(kind="feed_lost", text="silence"))
+    await stage.settle()
+    events = [event for record in stage.of(RecordAlert) for event in record.events]
+    assert [(event.kind, event.topic, event.priority, event.details) for event in events] == [
+        ("liquidation", Topic.RISK_ALERTS, EventPriority.URGENT, (("reason", "BTC/USD"),)),
+        ("feed_lost", Topic.SYSTEM_EVENTS, EventPriority.HIGH, (("reason", "silence"),)),
+    ]
 
 
 def test_only_snapshot_and_bus_are_restarted_and_an_unknown_role_stops_the_engine() -> None:

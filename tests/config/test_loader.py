@@ -247,6 +247,19 @@ def test_a_file_that_says_nothing_changes_nothing(tmp_path: Path, text: str) -> 
             ": journal.commit_timeout_s is 1, below journal.commit_slow_ms (2000)",
         ),
         ("journal: {waiting_max: 5}", ": journal.waiting_max is 5, below journal.group_max (512)"),
+        (
+            "kraken: {rest_url: 'http://api.kraken.com'}",
+            "line 1: kraken.rest_url: is 'http://api.kraken.com': keys would ",
+        ),
+        (
+            "kraken: {websocket_url: 'ws://192.0.2.1:8080'}",
+            "unencrypted; begin it with wss://, or name this machine, such",
+        ),
+        (
+            "kraken: {rest_url: 'ftp://127.0.0.1'}",
+            "kraken.rest_url: must be an address such as https://api.kraken.com, ",
+        ),
+        ("kraken: {rest_url: 'https://me:secret@kraken.com'}", "kraken.rest_url: must be an address such as "),
         ("usd_equivalents: [USD, EUR]", ": usd_equivalents: no instrument trades EUR"),
         ("a: [1\nb: 2", ", line 2: not valid YAML: "),
         ("a: b: c", ", line 1: not valid YAML: "),

@@ -42,6 +42,7 @@ KEYS = {
     "equity_snapshots": "timestamp",
     "execution_events": "sequence",
     "risk_state": "account",
+    "standings": "symbol",
     "paper_documents": "kind, key",
     "paper_progress": "account",
 }

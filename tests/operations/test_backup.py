@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from persistence.database import SCHEMA_HEAD
 from tests.operations.command import (
     PATIENCE_S,
     Result,
@@ -63,11 +64,12 @@ def test_a_backup_is_put_back_to_the_last_row(state: Path, log: Path, tmp_path: 
     where, file = Where(state), tmp_path / "main.backup"
     done("--state", state, "--for", "1200", "--speed", "max", log=log)
     before = dump(where)
-    assert well("backup", file, "--state", state) == f"backed up 1 account (main) at schema 0002 to {file}"
+    assert well("backup", file, "--state", state) == f"backed up 1 account (main) at schema {SCHEMA_HEAD} to {file}"
     done("--state", state, "--for", "1200", "--speed", "max", log=log)
     assert dump(where) != before
     assert (
-        well("restore", file, "--state", state, "--replace") == f"restored 1 account (main) of schema 0002 from {file}"
+        well("restore", file, "--state", state, "--replace")
+        == f"restored 1 account (main) of schema {SCHEMA_HEAD} from {file}"
     )
     assert dump(where) == before
     other = tmp_path / "other"

@@ -21,8 +21,10 @@ from messages.journal import (
     RecordRequest,
     RecordRiskState,
     RecordSnapshots,
+    RecordStanding,
     RecordUnit,
     RecoveredState,
+    Standing,
 )
 from messages.orders import OrderRole, OrderStatus
 from messages.positions import PositionSide, PositionStatus
@@ -247,6 +249,22 @@ def test_risk_comes_back_whole(shelf: Shelf) -> None:
         await journal.commit([RecordRiskState(state=risk, events=(an_event("halted"),))])
 
     assert on(shelf, story).risk == risk
+
+
+def test_how_account_and_books_stand_comes_back(shelf: Shelf) -> None:
+    """The last word of each symbol, whether in the same group or a later one."""
+    btc, xrp = Symbol("BTC/USDT"), Symbol("XRP/USDT")
+    unknown = Standing(symbol=btc, is_stale=True)
+    differing = Standing(symbol=btc, external_base=Decimal("-0.100000000000000000"), differs="0.1 less")
+    held = Standing(symbol=xrp, external_base=Decimal(7))
+
+    async def story(journal: Journal) -> None:
+        await journal.commit([RecordStanding(standing=differing), RecordStanding(standing=unknown)])
+        assert (await journal.load()).standings == (unknown,)
+        await journal.commit([RecordStanding(standing=held, events=(an_event("told"),))])
+        await journal.commit([RecordStanding(standing=differing)])
+
+    assert on(shelf, story).standings == (differing, held)
 
 
 def test_rows_written_depend_on_the_units_alone(shelf: Shelf) -> None:

@@ -77,9 +77,15 @@ async def accounts_know_when_they_began(connection: Connection) -> None:
     assert rows["silent"] is None
 
 
+async def nothing_stands_yet(connection: Connection) -> None:
+    """Of older accounts nothing is known to differ, and nothing to be somebody else's."""
+    assert await connection.fetch("SELECT * FROM standings") == []
+
+
 STEPS: Mapping[str, Step] = {
     "0001": Step(says=nothing_new, loses_nothing_downwards=False),
     "0002": Step(says=accounts_know_when_they_began, loses_nothing_downwards=True),
+    "0003": Step(says=nothing_stands_yet, loses_nothing_downwards=False),
 }
 """Every step there is. Add yours with what it must say of rows from before."""
 

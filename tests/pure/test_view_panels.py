@@ -134,7 +134,7 @@ def a_sight(**changes: Any) -> Sight:
         fees_unvalued=(),
         slots_max=5,
         book=a_book(LONG),
-        orders=OrderSummary(live=(STOP,), over=0, trades=1, is_ready=True, alerted=frozenset()),
+        orders=OrderSummary(live=(STOP,), over=0, trades=1, is_ready=True, differing={}, alerted=frozenset()),
         risk=RiskSummary(state=RiskState(), equity_usd=Decimal(100_000), exposure_usd=Decimal(1_000), slots_taken=1),
         news=(News(at_us=NOW_US, symbol=BTC, text="long opened at 100,000", style="bold"),),
         news_lost=0,
@@ -183,12 +183,14 @@ def test_a_picture_is_as_large_as_the_terminal_whatever_it_shows(width: int, hei
     many = tuple(attrs.evolve(LONG, id=PositionId(f"p-{number}")) for number in range(30))
     full = a_sight(
         book=a_book(*many),
-        orders=OrderSummary(live=(STOP,) * 60, over=0, trades=30, is_ready=True, alerted=frozenset()),
+        orders=OrderSummary(live=(STOP,) * 60, over=0, trades=30, is_ready=True, differing={}, alerted=frozenset()),
         news=(News(at_us=NOW_US, symbol=BTC, text="word " * 100, style="", times=99),) * 64,
         trouble="an error\nof several lines " * 30,
     )
     empty = a_sight(
-        book=a_book(), orders=OrderSummary(live=(), over=0, trades=0, is_ready=True, alerted=frozenset()), news=()
+        book=a_book(),
+        orders=OrderSummary(live=(), over=0, trades=0, is_ready=True, differing={}, alerted=frozenset()),
+        news=(),
     )
 
     for sight in (full, empty):
@@ -249,7 +251,7 @@ def test_a_position_is_one_line_with_its_profit_after_fees() -> None:
 def test_a_stop_shows_whether_it_rests_on_the_exchange(
     changes: dict[str, Any], alerted: frozenset[PositionId], sign: str
 ) -> None:
-    orders = OrderSummary(live=(), over=0, trades=1, is_ready=True, alerted=alerted)
+    orders = OrderSummary(live=(), over=0, trades=1, is_ready=True, differing={}, alerted=alerted)
     lines = lines_of(a_sight(book=a_book(attrs.evolve(LONG, **changes)), orders=orders))
 
     assert f"99,000.0 {sign}" in the_line(lines, "long")
@@ -269,7 +271,9 @@ def test_an_order_is_one_line() -> None:
 
 def test_entries_stand_first_and_what_has_no_room_is_counted() -> None:
     entry = attrs.evolve(STOP, intent=attrs.evolve(STOP.intent, role=OrderRole.ENTRY, order_type=OrderType.LIMIT))
-    orders = OrderSummary(live=(*(STOP,) * 9, entry), over=0, trades=1, is_ready=True, alerted=frozenset())
+    orders = OrderSummary(
+        live=(*(STOP,) * 9, entry), over=0, trades=1, is_ready=True, differing={}, alerted=frozenset()
+    )
     lines = lines_of(a_sight(orders=orders))
     first = lines.index(the_line(lines, "Orders")) + 2
 

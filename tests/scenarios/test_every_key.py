@@ -21,6 +21,7 @@ from messages.bus import Subscribe, Topic
 from messages.journal import RecordSnapshots
 from messages.orders import AmendOrder, LookUpOrder, OrderRole, PlaceOrder, PollOrders
 from messages.permits import CallGranted, CallPriority, RequestCall
+from messages.trades import Side
 from tests.scenarios.conftest import with_settings
 
 ENTRY, STOP, TARGET = OrderRole.ENTRY, OrderRole.STOP, OrderRole.TARGET
@@ -92,6 +93,14 @@ def refused(times: int, ms: int) -> Told:
         return len(world.orders(trade, ENTRY))
 
     return told
+
+
+def opened_by_hand(world: Harness) -> int:
+    """Somebody else opens a position on margin."""
+    world.exchange.trade_by_hand(BTC, Side.BUY, Decimal("0.01"), on_margin=True)
+    world.price(BTC, 100_000)
+    world.passes(minutes=4)
+    return len(world.journal.positions)
 
 
 def resting_for(minutes: int) -> Told:
@@ -266,6 +275,7 @@ KEYS = (
         "GTC",
         lambda world: entry(world, lambda order: order.intent.time_in_force, entry=99_000),
     ),
+    Key("orders.adopt_external", changed=True, told=opened_by_hand),
     Key("orders.expiry_s", 600, resting_for(11)),
     Key("orders.deadline_s", 20, lambda world: (entry(world, bool), world.said(PlaceOrder)[0].deadline_us)[1]),
     Key("orders.settle_lag_s", 5, lost(30, lambda world, trade: world.orders(trade, ENTRY)[0].status)),

@@ -314,6 +314,22 @@ DEFECTS: tuple[Defect, ...] = (
         new="in ():",
         breaks=("liveness", "I6", "I7"),
     ),
+    Defect(
+        name="entries wait through a halt",
+        text="a halt leaves the entries that rest on the exchange waiting to be filled",
+        where=Requests._hear_trading_state,
+        old="self._withdraw_entry(trade.id)",
+        new="pass",
+        breaks=("I7",),
+    ),
+    Defect(
+        name="entries wait through a halt and a crash",
+        text="a start that finds trading halted does not withdraw what a crash has left waiting",
+        where=RiskActor._recover,
+        old="self._state.trading_state is not TradingState.ACTIVE",
+        new="False",
+        breaks=("I7",),
+    ),
     # Positions -----------------------------------------------------------------------------------
     Defect(
         name="close not journaled",

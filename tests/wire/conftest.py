@@ -1,4 +1,4 @@
-"""A stage for each test, with BTC/USDT at 100,000."""
+"""A stage or a world for each test, with BTC/USDT at 100,000."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from actors.exchange.wire.counters import STARTER
 from tests.wire.stage import Stage
+from tests.wire.world import WireWorld
 
 
 @pytest.fixture(autouse=True)
@@ -32,3 +33,11 @@ def limited() -> Iterator[Stage]:
     stage.tick("100000")
     yield stage
     stage.close()
+
+
+@pytest.fixture
+def world() -> Iterator[WireWorld]:
+    """An engine that trades over the wire."""
+    with WireWorld() as world:
+        world.price("BTC/USDT", 100_000)
+        yield world

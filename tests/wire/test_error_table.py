@@ -6,8 +6,6 @@ order placed and once without it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from actors.exchange.kraken.errors import ANYTHING_ELSE, TABLE, Meaning, Verdict, judge, meaning_of
@@ -19,13 +17,6 @@ from tests.wire.world import WireWorld
 BTC = "BTC/USDT"
 NEW = "EFuture:Something that nobody has heard of"
 UNKNOWN_ROWS = [row.text for row in TABLE if row.verdict is Verdict.UNKNOWN] + [NEW]
-
-
-@pytest.fixture
-def world() -> Iterator[WireWorld]:
-    with WireWorld() as world:
-        world.price(BTC, 100_000)
-        yield world
 
 
 def texts(*verdicts: Verdict) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 
-from actors.exchange.kraken.links import Answer, Request
+from actors.exchange.kraken.links import Answer, LineNews, Request
 from scripts import live
-from scripts.live import LiveError, Opened, Wires, found
+from scripts.live import LiveError, Opened, found
 from tests.wire.world import wire_settings
 
 SPEED = 100_000
@@ -31,11 +31,10 @@ NOT_THERE = (
 )
 
 
-class _Door(Wires):
-    """Answers by path; what it has no answer for is the same every time."""
+class _Door:
+    """Answers by path; what it has no answer for is the same every time. It has no line."""
 
     def __init__(self, answers: Mapping[str, Answer], otherwise: Answer) -> None:
-        super().__init__(None, None)
         self._answers = answers
         self._otherwise = otherwise
         self.asked: list[str] = []
@@ -44,6 +43,18 @@ class _Door(Wires):
         """Answer."""
         self.asked.append(request.path)
         return self._answers.get(request.path, self._otherwise)
+
+    def jump_nonces(self, seconds: int) -> None:
+        """There are none."""
+
+    def open_line(self, line: int, tell: Callable[[LineNews], None]) -> None:
+        """Nobody asks for it yet."""
+
+    def say(self, text: str) -> None:
+        """Nobody listens."""
+
+    def close_line(self) -> None:
+        """There is none."""
 
 
 def knocked(door: _Door, speed: int = SPEED) -> Opened:

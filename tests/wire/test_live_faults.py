@@ -6,7 +6,6 @@ agree with the exchange's in the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -21,13 +20,6 @@ from messages.positions import CloseReason, PositionStatus
 from tests.wire.world import CountingWires, WireWorld
 
 BTC = "BTC/USDT"
-
-
-@pytest.fixture
-def world() -> Iterator[WireWorld]:
-    with WireWorld() as world:
-        world.price(BTC, 100_000)
-        yield world
 
 
 def buys(world: WireWorld) -> int:

@@ -8,7 +8,8 @@ Only what a client waits for in vain takes time of the wall: `patience` of it fo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from decimal import Decimal
 from functools import partial
 from types import TracebackType
@@ -16,15 +17,15 @@ from typing import Any, Self
 
 import attrs
 
-from actors.engine import Engine
-from actors.exchange.kraken.links import Answer, LineClosed, LineNews, Request
+from actors.exchange.kraken.links import Answer, LineClosed, LineNews, LineSaid, Request
 from actors.exchange.kraken.notation import our_id
-from actors.exchange.kraken.rest import Rest
+from actors.exchange.kraken.rest import Nonces, Rest
+from actors.exchange.kraken.shell.calling import Reply, read_answer
 from actors.exchange.kraken.socket import Line, address
 from actors.exchange.kraken.venue import Venue
 from actors.exchange.wire.faults import Rule
 from actors.exchange.wire.server import WireServer
-from actors.harness import Amount, Harness
+from actors.harness import Harness, T
 from actors.runtime.ids import seeded_ids
 from actors.system import World
 from config.loader import load_settings
@@ -32,54 +33,56 @@ from config.settings import KrakenSettings, Settings
 from messages.base import Currency, OrderId, Symbol
 from messages.exchange import AccountReported
 from messages.market import Tick
-from scripts.live import found
+from scripts.live import Wires, found
 
 PATIENCE = 20
 """How many seconds of the settings one second of the wall is, for whoever waits in vain."""
 STILL_TRIES = 20_000
 LOOK_EVERY_S = 0.001
+BUSY_LOOKS = 100
+"""Both ends are on one loop: what is on the wire arrives within a few of its rounds, unless somebody waits in vain."""
 
 
-class CountingWires:
-    """The real wires; every call is kept, so that a test can see what was sent."""
+class CountingWires(Wires):
+    """The real wires; every call is kept, so that a test can see what was sent, and what is pushed passes by it."""
 
     def __init__(self, rest: Rest, line: Line) -> None:
-        self.rest = rest
-        self.line = line
+        super().__init__(rest, line)
         self.requests: list[Request] = []
         self.answers: list[Answer] = []
         self.is_line_up = False
+        self.pushed: Callable[[str], Iterable[str]] = lambda text: (text,)
+        """What the engine hears now of a message that has come over the line."""
+        self.tell: Callable[[str], None] = lambda text: None
+        """Tells the engine a message as if it came over the line."""
 
     async def call(self, request: Request) -> Answer:
         """Send one request."""
         self.requests.append(request)
-        answer = await self.rest.call(request)
+        answer = await super().call(request)
         self.answers.append(answer)
         return answer
-
-    def jump_nonces(self, seconds: int) -> None:
-        """Go ahead with the nonces."""
-        self.rest.nonces.jump(seconds)
 
     def open_line(self, line: int, tell: Callable[[LineNews], None]) -> None:
         """Open the line."""
         self.is_line_up = True
 
         def note(news: LineNews) -> None:
+            if isinstance(news, LineSaid):
+                for text in self.pushed(news.text):
+                    self.tell(text)
+                return
             if isinstance(news, LineClosed):
                 self.is_line_up = False
             tell(news)
 
-        self.line.open(line, note)
-
-    def say(self, text: str) -> None:
-        """Send a message over the line."""
-        self.line.say(text)
+        self.tell = lambda text: tell(LineSaid(line=line, text=text))
+        super().open_line(line, note)
 
     def close_line(self) -> None:
         """Close the line."""
         self.is_line_up = False
-        self.line.close()
+        super().close_line()
 
 
 def wire_settings(**kraken: Any) -> Settings:
@@ -95,7 +98,9 @@ class WireWorld(Harness):
 
     def __init__(self, settings: Settings | None = None, *, dispatcher: str = "shared", **server: Any) -> None:
         super().__init__(settings, dispatcher=dispatcher)
-        self._server_options = {"tier": None, **server}
+        self._server_options = {"tier": None, "instruments": self.settings.execution.instruments, **server}
+        self.wall_ns: Callable[[], int] = time.time_ns
+        """The wall's clock, which nonces are made of."""
         self._server: WireServer | None = None
         self._wires: CountingWires | None = None
 
@@ -137,11 +142,10 @@ class WireWorld(Harness):
         """How patient the client is."""
         return self.settings.execution.kraken
 
-    async def _start(self) -> None:
+    async def _world(self) -> World:
         execution = self.settings.execution
         if self._server is None:
             self._server = WireServer(
-                instruments=execution.instruments,
                 balances=execution.paper.balances,
                 usd_equivalents=execution.usd_equivalents,
                 clock=self._clock,
@@ -149,12 +153,13 @@ class WireWorld(Harness):
             )
             await self._server.start()
         server = self._server
-        rest = Rest(url=server.rest_url, key=server.key, secret=server.secret, speed=PATIENCE)
+        nonces = Nonces(self.wall_ns)
+        rest = Rest(url=server.rest_url, key=server.key, secret=server.secret, speed=PATIENCE, nonces=nonces)
         self._wires = wires = CountingWires(rest, Line(address(server.websocket_url)))
         there = await found(execution, wires, speed=PATIENCE)
         venue = Venue(links=wires, pairs=there.venue.pairs, clock_ahead_us=0)
         balances = await self.journal.open_account(there.balances, self._clock.now_us())
-        world = World(
+        return World(
             settings=there.settled(self.settings),
             clock=self._clock,
             new_id=seeded_ids(f"run {next(self._runs)}"),
@@ -164,12 +169,6 @@ class WireWorld(Harness):
             venue=venue,
             is_repeatable=False,
         )
-        self._engine = Engine(world)
-        self._engine.switchboard.tap(self.heard.append)
-        if self._dies_after is not None:
-            self.dies_after(self._dies_after)
-        self._engine.start()
-        await self._quiet()
 
     async def _hang_up(self) -> None:
         await self.wires.line.closed()
@@ -177,13 +176,13 @@ class WireWorld(Harness):
 
     async def _quiet(self) -> None:
         """Return when the engine is quiet and nothing is on the wire any more."""
-        for _look in range(STILL_TRIES):
+        for look in range(STILL_TRIES):
             await self.engine.until_quiet()
             if self._is_wire_still():
                 await asyncio.sleep(0)
                 if self.engine.settle() and self._is_wire_still():
                     return
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(0 if look < BUSY_LOOKS else LOOK_EVERY_S)
         raise TimeoutError("the wire does not come to rest")
 
     def _is_wire_still(self) -> bool:
@@ -240,17 +239,42 @@ class WireWorld(Harness):
 
         return self._do(do)
 
-    def is_down_while(self, symbol: str, price: Amount) -> None:
-        """The process dies, the price moves, and then it is started again."""
+    def is_down_while(self, *acts: Mapping[str, Any]) -> None:
+        """The process dies, others act at the exchange, as through the mock's control door, and it is started again."""
 
         async def die() -> None:
             await self.engine.close()
             await self._hang_up()
-            await self.server.tick(symbol, Decimal(price))
+            for act in acts:
+                self.server.door.act(act)
             await self._start()
 
         self._do(die)
         self.passes(seconds=2)
+
+    def hears(self, *texts: str) -> None:
+        """Let the engine hear messages as if they came over the line."""
+
+        async def tell() -> None:
+            for text in texts:
+                self.wires.tell(text)
+            await self._quiet()
+
+        self._do(tell)
+
+    def does(self, what: Callable[[], Awaitable[T]]) -> T:
+        """Do something on the world's own loop."""
+        return self._do(what)
+
+    def says(self, text: str) -> None:
+        """Let the exchange say something of its own over the line."""
+
+        async def say() -> None:
+            for connection in self.server.sockets.connections:
+                connection.say_text("something", text)
+            await self._quiet()
+
+        self._do(say)
 
     def heals(self) -> None:
         """End everything that goes wrong."""
@@ -274,3 +298,12 @@ class WireWorld(Harness):
     def sent(self, path: str) -> list[Request]:
         """Return what was sent to one endpoint, in order."""
         return [request for request in self.wires.requests if request.path.endswith(f"/{path}")]
+
+    def asks_kraken(self, path: str, **params: str) -> Reply:
+        """Ask the exchange as somebody would who has the key, and return what it says; nothing of it is kept."""
+
+        async def ask() -> Reply:
+            request = Request(path=f"/0/private/{path}", params=params, is_private=True, timeout_ms=5_000)
+            return read_answer(await self.wires.rest.call(request))
+
+        return self._do(ask)

@@ -15,10 +15,11 @@ from typing import Any
 import attrs
 
 from actors.exchange.kraken.executions import ORDERS_REMEMBERED
+from actors.exchange.kraken.line_watch import LineWatch
 from actors.exchange.kraken.links import LineClosed, LineNews, LineOpened, LineSaid, Links
 from actors.exchange.kraken.notation import read_json, write_json
 from actors.exchange.kraken.pairs import PairError, Pairs, read_pairs, with_fees
-from actors.exchange.kraken.shell.asking import NONSENSE, Asked, Failed
+from actors.exchange.kraken.shell.asking import UNREADABLE, Asked, Failed
 from actors.exchange.kraken.shell.calling import Answered, Ask, Steps, Wait, WaitOver
 from actors.exchange.kraken.shell.wishing import Wishing
 from actors.runtime.clock import MICROSECONDS
@@ -50,8 +51,6 @@ EXECUTIONS, BALANCES = "executions", "balances"
 LOOK_EVERY_US = MICROSECONDS
 OPENING_MAX_S = 10
 """A line that is not live so long after it was begun is begun anew."""
-AGAIN_FIRST_S, AGAIN_LONGEST_S = 1, 30
-"""Waits between attempts to open the line: they double. Kraken bans who tries more than 150 times in ten minutes."""
 OWN_MOVES = ("trade", "margin", "rollover", "settled", "spend", "receive")
 """Kinds of balance changes that come of trading; others are deposits, withdrawals and the like."""
 CLOSED_STATES = ("maintenance", "cancel_only", "post_only")
@@ -122,9 +121,7 @@ class KrakenActor(Wishing):
         self._line_state = LineState.DOWN
         self._line_since_us = 0
         """Since when the line is in this state."""
-        self._line_heard_us = self.now_us
-        self._line_again_us = 0
-        self._line_failures = 0
+        self._line_watch = LineWatch(settings.quiet_max_s, self.now_us)
         self._was_live = False
         """Whether a line before this one was live: then something may have been lost between."""
         self._subscribed: set[str] = set()
@@ -210,15 +207,14 @@ class KrakenActor(Wishing):
         now_us = self.now_us
         if self._system in CLOSED_STATES:
             self._hold_openings(f"Kraken is {self._system}")
-        elif not self._is_line_live() and now_us - self._line_heard_us >= self._settings.quiet_max_s * MICROSECONDS:
+        elif not self._is_line_live() and self._line_watch.is_silent(now_us):
             self._hold_openings("what happens is not pushed at present")
         if self._line_state is LineState.DOWN:
-            if now_us >= self._line_again_us and not self._is_stopping:
+            if self._line_watch.may_open(now_us) and not self._is_stopping:
                 self._open_line()
         elif self._line_state is LineState.LIVE:
-            silent_us = now_us - self._line_heard_us
-            if silent_us >= self._settings.quiet_max_s * MICROSECONDS:
-                self._give_up_line(f"nothing was heard for {silent_us // MICROSECONDS} s")
+            if self._line_watch.is_silent(now_us):
+                self._give_up_line(f"nothing was heard for {self._line_watch.silent_s(now_us)} s")
             else:
                 self._links.say(write_json({"method": "ping"}))
         elif now_us - self._line_since_us >= OPENING_MAX_S * MICROSECONDS:
@@ -241,17 +237,14 @@ class KrakenActor(Wishing):
         self._links.close_line()
         self._enter(LineState.DOWN)
         self._subscribed.clear()
-        wait_s = min(AGAIN_LONGEST_S, AGAIN_FIRST_S << min(self._line_failures, 5))
-        self._line_failures += 1
-        self._line_again_us = self.now_us + wait_s * MICROSECONDS
+        self._line_watch.fails(self.now_us, at_once=was_live)
         if was_live:
-            self._line_again_us = self.now_us
             self.emit(ExchangeAlert(kind="feed_lost", text=reason))
 
     def _hear_line(self, news: LineNews) -> None:
         if news.line != self._line or self._line_state is LineState.DOWN:
             return  # An old line's last words.
-        self._line_heard_us = self.now_us
+        self._line_watch.hears(self.now_us)
         match news:
             case LineOpened():
                 self._begin(self._subscribe_steps(news.line))
@@ -289,7 +282,7 @@ class KrakenActor(Wishing):
                 self._hear_balances(message)
             elif channel == "status":
                 self._hear_status(message)
-        except NONSENSE as error:
+        except UNREADABLE as error:
             text = f"a message was not understood ({type(error).__name__}: {error})"
             self.emit(ExchangeAlert(kind="feed_unreadable", text=text))
             self._give_up_line(text)
@@ -301,9 +294,10 @@ class KrakenActor(Wishing):
         self._subscribed.add(message["result"]["channel"])
         if EXECUTIONS in self._subscribed and self._line_state is LineState.SUBSCRIBING:
             self._enter(LineState.LIVE)
-            self._line_failures = 0
+            self._line_watch.succeeds()
             if self._was_live:
                 self._begin(self._quietly(self._tell_trades()), NO_TRADE)  # What happened while nobody told.
+                self._start_account()  # And whether that was all.
             self._was_live = True
 
     def _hear_refusal(self, error: str) -> None:

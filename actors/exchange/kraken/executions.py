@@ -46,6 +46,8 @@ class Known:
     volume_base: Decimal | None = None
     trigger_quote: Decimal | None = None
     filled_base: Decimal = ZERO
+    is_told: bool = False
+    """Whether a person has been told that it is somebody else's."""
 
 
 @attrs.frozen
@@ -206,6 +208,9 @@ class Executions:
     def _new(self, known: Known, external_id: ExternalOrderId, row: Mapping[str, Any]) -> list[Event]:
         if known.is_ours:
             return [OrderAccepted(order_id=known.order_id, external_id=external_id, at_us=moment_us(row["timestamp"]))]
+        if known.is_told:
+            return []
+        known.is_told = True
         where = "an unknown pair" if known.pair is None else known.pair.symbol
         return [ExchangeAlert(kind="external_order", text=f"{external_id} in {where} was not placed by this engine")]
 

@@ -15,9 +15,21 @@ MICROSECONDS = 1_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+def _no_number(text: str) -> Any:
+    """Python would read NaN and Infinity as floats; JSON knows neither."""
+    raise ValueError(f"{text} is no number")
+
+
+READER = json.JSONDecoder(parse_float=Decimal, parse_constant=_no_number)
+"""Made once: `json.loads` would make one for each text."""
+
+
 def read_json(text: str) -> Any:
     """Return the parsed text with every fraction as a Decimal. Raises ValueError."""
-    return json.loads(text, parse_float=Decimal)
+    try:
+        return READER.decode(text)
+    except RecursionError as error:
+        raise ValueError("lists within lists without an end") from error
 
 
 def write_json(value: Any) -> str:
@@ -26,8 +38,11 @@ def write_json(value: Any) -> str:
 
 
 def number(value: Any) -> Decimal:
-    """Return an amount, told as text or as a number; 0 when nothing is told."""
-    return ZERO if value is None or value == "" else Decimal(value)
+    """Return an amount, told as text or as a number; 0 when nothing is told. Raises ValueError and the like."""
+    amount = ZERO if value is None or value == "" else Decimal(value)
+    if not amount.is_finite():
+        raise ValueError(f"{value} is no amount")
+    return amount
 
 
 def plain(value: Decimal) -> str:

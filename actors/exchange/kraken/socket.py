@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
@@ -26,7 +27,10 @@ _quiet.setLevel(logging.WARNING)
 
 
 class Line:
-    """One websocket at a time. Made on the running loop, and told of what it hears there; used from any thread."""
+    """One websocket at a time. Made on the running loop; what it hears is told on that loop.
+
+    An actor on a thread of its own may open, say and close as well: that is then done on the loop, in the same order.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -50,12 +54,13 @@ class Line:
         """Close the line at once; nothing more is told of it."""
         self._on_the_loop(self._close)
 
-    def _on_the_loop(self, do: Callable[..., None], *given: object) -> None:
-        """Do it on our loop, in the order in which it was asked for: an actor may have a thread of its own."""
-        if _running_loop() is self._loop:
-            do(*given)
+    def _on_the_loop(self, deed: Callable[..., None], *about: Any) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:  # Said on a thread that runs no loop.
+            self._loop.call_soon_threadsafe(deed, *about)
         else:
-            self._loop.call_soon_threadsafe(do, *given)
+            deed(*about)
 
     def _open(self, line: int, tell: Callable[[LineNews], None]) -> None:
         self._close()
@@ -115,13 +120,6 @@ class Line:
 async def _speak(connection: ClientConnection, to_say: asyncio.Queue[str]) -> None:
     while True:
         await connection.send(await to_say.get())
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:  # There is none in this thread.
-        return None
 
 
 def address(url: str) -> str:

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import attrs
 
-from messages.base import ExternalOrderId, OrderId, ProposalId, Symbol
+from messages.base import NO_TRADE, ExternalOrderId, OrderId, ProposalId, Symbol
 from messages.orders import ExchangeOrder, OrderStatus, OrderTerms, TimeInForce
 from messages.trades import OrderType, Side
 
@@ -60,6 +60,40 @@ class BookOrder:
     """What is held back for it: quote currency of a resting spot buy, base currency of a resting spot sell."""
     _view: ExchangeOrder | None = None
     _terms: OrderTerms | None = None
+
+    @classmethod
+    def of_others(
+        cls,
+        external_id: ExternalOrderId,
+        symbol: Symbol,
+        side: Side,
+        volume_base: Decimal,
+        opened_at_us: int,
+        *,
+        sequence: int = 0,
+        leverage: int = 1,
+        reduce_only: bool = False,
+        limit_price_quote: Decimal | None = None,
+        time_in_force: TimeInForce = TimeInForce.GTC,
+    ) -> BookOrder:
+        """Return an order that we have not sent, at market unless it has a limit: it bears the exchange's id alone."""
+        return cls(
+            sequence=sequence,
+            external_id=external_id,
+            order_id=OrderId(external_id),
+            proposal_id=NO_TRADE,
+            symbol=symbol,
+            side=side,
+            order_type=OrderType.MARKET if limit_price_quote is None else OrderType.LIMIT,
+            leverage=leverage,
+            reduce_only=reduce_only,
+            time_in_force=time_in_force,
+            expires_at_us=None,
+            limit_price_quote=limit_price_quote,
+            trigger_price_quote=None,
+            volume_base=volume_base,
+            opened_at_us=opened_at_us,
+        )
 
     @property
     def is_open(self) -> bool:

@@ -13,10 +13,10 @@ from actors.exchange.mock.levels import Market
 from actors.exchange.mock.matching import Matcher
 from actors.exchange.mock.pricing import fee_of, known, slipped
 from actors.exchange.mock.refusals import LIQUIDATED
-from messages.base import NO_TRADE, Event, ExternalOrderId, OrderId, Symbol
+from messages.base import Event, ExternalOrderId, OrderId, Symbol
 from messages.exchange import ExchangeAlert
 from messages.orders import Fill, OrderStatus, TimeInForce
-from messages.trades import OrderType, Side
+from messages.trades import Side
 
 HAND_LEVERAGE = 2
 """What somebody who trades on margin by hand borrows with."""
@@ -181,24 +181,17 @@ def trade_by_hand(matcher: Matcher, act: TradedByHand, now_us: int) -> Sequence[
 def _hand_order(matcher: Matcher, act: TradedByHand, now_us: int) -> BookOrder:
     """Return the order behind a trade by hand. It never rests, so no history keeps it."""
     sequence = matcher.history.order_count + 1
-    external_id = external_id_of(sequence)
     closable_base = matcher.account.closable_base(act.symbol, act.side) if act.on_margin else ZERO
-    return BookOrder(
+    return BookOrder.of_others(
+        external_id_of(sequence),
+        act.symbol,
+        act.side,
+        min(act.volume_base, closable_base) if closable_base else act.volume_base,
+        now_us,
         sequence=sequence,
-        external_id=external_id,
-        order_id=OrderId(external_id),
-        proposal_id=NO_TRADE,
-        symbol=act.symbol,
-        side=act.side,
-        order_type=OrderType.MARKET,
         leverage=HAND_LEVERAGE if act.on_margin else 1,
         reduce_only=closable_base > 0,
         time_in_force=TimeInForce.IOC,
-        expires_at_us=None,
-        limit_price_quote=None,
-        trigger_price_quote=None,
-        volume_base=min(act.volume_base, closable_base) if closable_base else act.volume_base,
-        opened_at_us=now_us,
     )
 
 
@@ -212,23 +205,14 @@ def order_by_hand(matcher: Matcher, act: OrderedByHand, now_us: int) -> Sequence
     limit_quote = market.last_quote * (BPS - act.below_bps) / BPS // tick_quote * tick_quote
     fee_quote = fee_of(market.instrument, act.volume_base * limit_quote, is_maker=False)
     sequence = matcher.history.order_count + 1
-    external_id = external_id_of(sequence)
-    order = BookOrder(
+    order = BookOrder.of_others(
+        external_id_of(sequence),
+        act.symbol,
+        Side.BUY,
+        act.volume_base,
+        now_us,
         sequence=sequence,
-        external_id=external_id,
-        order_id=OrderId(external_id),
-        proposal_id=NO_TRADE,
-        symbol=act.symbol,
-        side=Side.BUY,
-        order_type=OrderType.LIMIT,
-        leverage=1,
-        reduce_only=False,
-        time_in_force=TimeInForce.GTC,
-        expires_at_us=None,
         limit_price_quote=limit_quote,
-        trigger_price_quote=None,
-        volume_base=act.volume_base,
-        opened_at_us=now_us,
     )
     is_refused = limit_quote <= 0 or why_bad_volume(act.volume_base, limit_quote, market.instrument)
     if is_refused or matcher.account.why_not(order, act.volume_base, limit_quote, fee_quote):
@@ -236,7 +220,7 @@ def order_by_hand(matcher: Matcher, act: OrderedByHand, now_us: int) -> Sequence
     _foreign_order(matcher)
     matcher.history.add_order(order)
     matcher.history.changed(order)
-    text = f"{external_id} was left by hand: buy {act.volume_base:f} {act.symbol} at {limit_quote:f}"
+    text = f"{order.external_id} was left by hand: buy {act.volume_base:f} {act.symbol} at {limit_quote:f}"
     said.append(ExchangeAlert(kind="external_order", text=text))
     matcher.begin(order, market, now_us)
     return said

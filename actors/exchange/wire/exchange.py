@@ -22,7 +22,7 @@ from actors.exchange.wire.refusals import CANCEL_ONLY, POST_ONLY_MODE, UNAVAILAB
 from actors.exchange.wire.registry import OrderNote, Registry
 from actors.exchange.wire.wishes import NO_DEADLINE_US, Wish
 from actors.runtime.clock import Clock
-from messages.base import NO_TRADE, Currency, Event, ExternalOrderId, OrderId, PositionId, Symbol
+from messages.base import NO_TRADE, Currency, Event, OrderId, PositionId, Symbol
 from messages.market import Instrument
 from messages.orders import (
     AmendRefused,
@@ -366,26 +366,10 @@ class WireExchange:
 
     def _foreign(self, fill: Fill) -> OrderNote:
         """Return a note of an order that never was in the books: the exchange's own, when it liquidates."""
-        order = BookOrder(
-            sequence=0,
-            external_id=ExternalOrderId(fill.external_order_id),
-            order_id=OrderId(fill.external_order_id),
-            proposal_id=NO_TRADE,
-            symbol=fill.symbol,
-            side=fill.side,
-            order_type=OrderType.MARKET,
-            leverage=2,
-            reduce_only=True,
-            time_in_force=TimeInForce.GTC,
-            expires_at_us=None,
-            limit_price_quote=None,
-            trigger_price_quote=None,
-            volume_base=ZERO,
-            opened_at_us=fill.at_us,
-            status=OrderStatus.FILLED,
-            ended_at_us=fill.at_us,
-            ended_number=1,
+        order = BookOrder.of_others(
+            fill.external_order_id, fill.symbol, fill.side, ZERO, fill.at_us, leverage=2, reduce_only=True
         )
+        order.status, order.ended_at_us, order.ended_number = OrderStatus.FILLED, fill.at_us, 1
         note = OrderNote(order=order, touched_us=fill.at_us, is_liquidation=fill.is_liquidation)
         note.remember_terms(fill.at_us)
         self.registry.add_order(note)

@@ -1,4 +1,4 @@
-"""The shell of OrderActor in layers: desk, sending, guarding, booking, settling, adopting, surveying, requests.
+"""The shell of OrderActor in layers, `actor.py` on top of them.
 
-`actor.py` stands on top.
+desk, sending, guarding, booking, settling, adopting, surveying, reconciling, requests.
 """

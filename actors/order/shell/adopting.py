@@ -96,7 +96,8 @@ class Adopting(Settling):
         if self._known_ids is not None:
             self._known_ids.add(order.id)
         tracked.is_withdrawn = self._is_unwanted(trade, order)
-        if one.role in PROTECTIVE and one.is_open and not trade.is_adopted:
+        is_younger = order.intent.created_at_us >= trade.levels_named_at_us  # Than what somebody has said since.
+        if one.role in PROTECTIVE and one.is_open and not trade.is_adopted and is_younger:
             self._take_level(trade, order, moves)
         row = attrs.evolve(request_row(trade.proposal, "approved"), kind=ADOPTED) if is_first else None
         event = outbox.order_adopted(order)
@@ -198,7 +199,11 @@ class Adopting(Settling):
         return exit_level_quote(TRIGGER_TYPES[role], side, level_quote, self._of(trade.proposal))
 
     def _take_tighter_stops(self, survey: Survey, moves: dict[ProposalId, MoveStop]) -> None:
-        """A stop that was moved since the journal's last word is not loosened again."""
+        """A stop that was moved since the journal's last word is not loosened again.
+
+        It was, if it is tighter than any that the journal has known: an older one may have been loosened by a person,
+        and the crash has come before that was done.
+        """
         for message in survey.put_off:
             if not isinstance(message, OrderFound) or message.order.status not in OPEN:
                 continue
@@ -210,7 +215,9 @@ class Adopting(Settling):
             position = trade.position
             if position is None or was == trigger or trade.legs.get(OrderRole.STOP) is not tracked:
                 continue
-            if is_tighter(trade.proposal.side, trigger, position.stop_loss_quote):
+            known = [level for level in (position.stop_loss_quote, trade.known_stop_quote) if level is not None]
+            side, triggers = trade.proposal.side, [self._trigger(trade, OrderRole.STOP, level) for level in known]
+            if all(is_tighter(side, trigger, than) for than in triggers):
                 self._take_level(trade, attrs.evolve(tracked.order, trigger_price_quote=trigger), moves)
 
     # What follows ---------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """The desk: what OrderActor remembers, and what every layer above it does with it.
 
 The layers stand on each other, and each calls only those below: desk, sending, guarding, booking, settling, adopting,
-surveying, requests, and `actor.py` on top. What the lower ones need of the upper ones is declared here, abstract.
+surveying, reconciling, requests, and `actor.py` on top. What the lower ones need of the upper ones is declared here,
+abstract.
 """
 
 from __future__ import annotations

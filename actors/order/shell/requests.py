@@ -15,8 +15,9 @@ from actors.order.proposals import (
     price_problems,
     problems,
     request_row,
+    stops_in_row,
 )
-from actors.order.shell.surveying import Surveying
+from actors.order.shell.reconciling import Reconciling
 from actors.order.sizing import size_problem
 from messages.base import PositionId, ProposalId
 from messages.journal import (
@@ -30,6 +31,7 @@ from messages.positions import (
     CloseReason,
     MoveStop,
 )
+from messages.risk import TradingState, TradingStateChanged
 from messages.trades import (
     CancelTrade,
     ChangeProtection,
@@ -47,7 +49,7 @@ HELD_MAX = 10_000
 """Proposals that may wait for the start, or for an unknown outcome on their symbol."""
 
 
-class Requests(Surveying):
+class Requests(Reconciling):
     """Proposals, cancels, closes and changed levels."""
 
     def _take_proposal(self, message: ExecuteTrade) -> None:
@@ -66,6 +68,10 @@ class Requests(Surveying):
         found = problems(proposal, self._instruments)
         if found:
             self._reject_with(proposal, found)
+            return
+        differs = self._standing_of(proposal.symbol).differs
+        if differs:
+            self._reject(proposal, ("ACCOUNT_DIFFERS",), (f"the account is not what our books say: {differs}",))
             return
         self._in_review[proposal.id] = proposal
         self.emit(GetPrice(symbol=proposal.symbol, wanted_for=proposal.id), proposal.id)
@@ -217,6 +223,14 @@ class Requests(Surveying):
             trade.waiting.discard(OrderRole.ENTRY)
             self._finish(trade)
 
+    def _hear_trading_state(self, message: TradingStateChanged) -> None:
+        """While nothing may be opened, no entry waits to be filled either."""
+        if message.state is TradingState.ACTIVE:
+            return
+        for trade in tuple(self._book.trades.values()):
+            if trade.live(OrderRole.ENTRY) is not None or OrderRole.ENTRY in trade.waiting:
+                self._withdraw_entry(trade.id)
+
     def _change_protection(self, message: ChangeProtection) -> None:
         """Ask what the symbol costs now: new levels are measured against that."""
         if message.request_id in self._requests:
@@ -248,8 +262,10 @@ class Requests(Surveying):
         if found:
             self._refuse_levels(message, found)
             return
+        held = trade.proposal if trade.position is None else trade.position
+        row = change_row(message, self.now_us, "taken", stop_before_quote=held.stop_loss_quote)
         trade.proposal = changed(trade.proposal, message)
-        row = change_row(message, self.now_us, "taken")
+        trade.note_levels(self.now_us, stops_in_row(row))
         if not trade.left_base:
             self.emit(RecordRequest(request=row), trade_id)
             return

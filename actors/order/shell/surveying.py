@@ -119,7 +119,7 @@ class Surveying(Adopting):
             owes_account=False,
             owes_poll=False,
         )
-        self._is_surveying = True
+        self._is_surveying = self._is_watchful = True
         self.after(self._settings.poll_s * MICROSECONDS, AskAgain(), NO_TRADE)
         return survey
 

@@ -57,8 +57,8 @@ BEFORE_US = 60 * MICROSECONDS
 MARGIN_CALL_PCT = 80
 
 EXTERNAL_IDS_MAX = 10_000
-NONSENSE = (ValueError, KeyError, TypeError, AttributeError, IndexError, InvalidOperation)
-"""What reading raises when something is not as Kraken tells it."""
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, IndexError, InvalidOperation)
+"""What reading raises when something is not as Kraken documents it."""
 
 T = TypeVar("T")
 Asked = Generator[Ask | Wait, Reply, T]
@@ -85,19 +85,22 @@ class Asking(Calling):
         """The poll under way."""
         self._next_poll: PollOrders | None = None
         self._is_account_asked = False
+        self._is_margin_low = False
+        """Whether the margin level was below the threshold the last time: a person has been told."""
         self._look_ups: dict[OrderId, LookUpOrder] = {}
         """Those that the next search is for."""
         self._is_looking_up = False
-        self._strangers: set[ExternalOrderId] = set()
-        """Open orders that are not ours, and that a person has been told of."""
 
     def _quietly(self, steps: Asked[None]) -> Steps:
-        """Run steps that end without a word when a question is not answered, and with one when nonsense is."""
+        """Run steps that end without a word when a question is not answered.
+
+        An answer that cannot be read is as none, and a person is told of it.
+        """
         try:
             yield from steps
         except Failed as failure:
             logger.debug("not answered: {}", failure)
-        except NONSENSE as error:  # As good as no answer; whoever asked will ask again.
+        except UNREADABLE as error:
             text = f"an answer was not understood ({type(error).__name__}: {error})"
             self.emit(ExchangeAlert(kind="answer_unreadable", text=text))
 
@@ -217,7 +220,10 @@ class Asking(Calling):
         orders = yield from self._open_orders()
         if holdings:
             margin = yield Ask(path=TRADE_BALANCE)
-            self._warn_of_margin(margin.result or {})
+            if margin.meaning is None:
+                self._warn_of_margin(margin.result or {})
+        else:
+            self._is_margin_low = False
         self.emit(
             AccountReported(
                 balances=tuple(sorted(balances.items())),
@@ -228,8 +234,11 @@ class Asking(Calling):
         )
 
     def _warn_of_margin(self, told: Mapping[str, Any]) -> None:
+        """Tell a person each time the level falls below the threshold, and not while it stays there."""
         level = told.get("ml")
-        if level not in (None, "") and int(str(level).partition(".")[0]) < MARGIN_CALL_PCT:
+        was_low = self._is_margin_low
+        self._is_margin_low = level not in (None, "") and int(str(level).partition(".")[0]) < MARGIN_CALL_PCT
+        if self._is_margin_low and not was_low:
             self.emit(ExchangeAlert(kind="margin_call", text=f"the margin level is {level} %: Kraken may liquidate"))
 
     # Trades ---------------------------------------------------------------------------------------
@@ -356,11 +365,12 @@ class Asking(Calling):
 
     def _tell_strangers(self, rows: Iterable[OrderRow]) -> None:
         """Tell a person, once, of each open order that is not ours."""
-        foreign = {row.order.external_id: row.order for row in rows if not row.is_ours}
-        for external_id in foreign.keys() - self._strangers:
-            text = f"{external_id} in {foreign[external_id].symbol} was not placed by this engine"
-            self.emit(ExchangeAlert(kind="external_order", text=text))
-        self._strangers = set(foreign)
+        for order in (row.order for row in rows if not row.is_ours):
+            known = self._executions.known(order.external_id)
+            if known is not None and not known.is_told:
+                known.is_told = True
+                text = f"{order.external_id} in {order.symbol} was not placed by this engine"
+                self.emit(ExchangeAlert(kind="external_order", text=text))
 
 
 class _Names(Mapping[str, OrderId]):

@@ -91,12 +91,15 @@ class Wishing(Asking):
 
     def _refuse(self, intent: OrderIntent, reply: Reply, *, is_final: bool) -> None:
         meaning = reply.meaning
+        lacks_position = meaning is not None and meaning.lacks_position
+        if lacks_position:
+            self._trades_asked_us = None  # Somebody else has closed it: the trade that says so is missing here.
         self.emit(
             OrderRefused(
                 order_id=intent.id,
                 reason=reply.reason,
                 may_retry=not is_final,
-                lacks_position=meaning is not None and meaning.lacks_position,
+                lacks_position=lacks_position,
                 is_too_small=meaning is not None and meaning.is_too_small,
             ),
             intent.proposal_id,
