@@ -19,8 +19,11 @@ from messages.orders import Order, OrderRole
 from messages.positions import Position, PositionSide, PositionStatus
 from messages.trades import Side
 
-ZERO = Decimal(0)
+ZERO, ONE = Decimal(0), Decimal(1)
 PROTECTIVE = (OrderRole.STOP, OrderRole.TARGET)
+COARSEST_DIGIT, COST_DIGIT, USUAL_DIGIT, FINEST_DIGIT = -4, -5, -8, -16
+"""Kraken tells dollars to four places, costs to five, everything else to eight or more; zeros that say nothing may be
+left out. What has more digits than anybody tells is a share of a cost."""
 
 
 @attrs.frozen(kw_only=True)
@@ -32,6 +35,8 @@ class Flow:
     volume_base: Decimal
     cost_quote: Decimal
     fees_quote: Decimal
+    trades: int = 0
+    """How many fills these are."""
 
 
 @attrs.frozen(kw_only=True)
@@ -52,6 +57,8 @@ class Books:
     """Net P&L of all positions that are over, by quote currency."""
     alerted: frozenset[PositionId] = frozenset()
     """Positions that are bare, watched locally, and of which a person has been told."""
+    is_told_rounded: bool = False
+    """Whether the exchange rounds what it tells of money, and what it books for each trade."""
 
 
 @attrs.frozen
@@ -168,10 +175,31 @@ def _money(books: Books) -> Iterable[str]:
         theirs[instrument.base] += holding.volume_base
         theirs[instrument.quote] -= sign * holding.cost_quote
     for currency in sorted(ours.keys() | theirs.keys()):
-        if ours[currency] != theirs[currency]:
+        if abs(ours[currency] - theirs[currency]) > _lost_in_rounding(books, currency):
             yield f"{currency}: we book {ours[currency]}, the exchange {theirs[currency]}"
     yield from _profit_against_fills(books)
     yield from _positions_against_fills(books)
+
+
+def _lost_in_rounding(books: Books, currency: Currency) -> Decimal:
+    """Return how far both sides may differ because the exchange rounds: its last digit, once for all that it rounds.
+
+    That is each trade that moved the currency, each holding's cost, and the balance, today's and the first one.
+    """
+    if not books.is_told_rounded:
+        return ZERO
+    quoted = {symbol for symbol, instrument in books.instruments.items() if instrument.quote == currency}
+    costs = [holding.cost_quote for holding in books.account.holdings if holding.symbol in quoted]
+    told = [amount for owner, amount in books.account.balances if owner == currency]
+    trades = sum(flow.trades for flow in (*books.flows, *books.foreign_flows) if flow.symbol in quoted)
+    return max(map(_last_digit, (*told, *costs)), default=ZERO) * (trades + len(costs) + 2)
+
+
+def _last_digit(amount: Decimal) -> Decimal:
+    exponent = amount.as_tuple().exponent
+    if not isinstance(exponent, int) or exponent > COARSEST_DIGIT:
+        return ONE.scaleb(USUAL_DIGIT)
+    return ONE.scaleb(exponent if exponent >= FINEST_DIGIT else COST_DIGIT)
 
 
 def _profit_against_fills(books: Books) -> Iterable[str]:

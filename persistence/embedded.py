@@ -45,6 +45,8 @@ START_WAIT_S = 120
 STOP_WAIT_S = 60
 SOCKET_WAIT_S = 5
 LOG_MAX_BYTES = 1_000_000
+PID_FILE_LINES = 8
+"""The last one says whether the server is ready."""
 
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",  # Nobody reaches it over the network: the socket's directory is ours alone.
@@ -168,17 +170,10 @@ class EmbeddedPostgres:
                     self.socket_directory.rmdir()
 
     def _stop_server(self) -> None:
-        """Stop it with a checkpoint; if that takes too long, at once: the next start recovers."""
-        for mode in ("fast", "immediate"):
-            if _live_pid(self._data) is None:
-                return
-            self._pg_ctl_stop(mode)
+        _stop_server(self._data, self._account)
 
     def _pg_ctl_stop(self, mode: str) -> None:
-        self._account.run(
-            *(programs() / "pg_ctl", "stop", "-D", str(self._data), "-m", mode, "-w", "-t", str(STOP_WAIT_S)),
-            wait_s=STOP_WAIT_S + 10,
-        )
+        _pg_ctl_stop(self._data, self._account, mode)
 
 
 @contextmanager
@@ -316,6 +311,7 @@ def _ensure_running(data: Path, account: _Account) -> None:
     for attempt in range(1, START_ATTEMPTS + 1):
         if _answers(data):
             return
+        _stop_unreachable(data, account)
         _forget_stale_pid(data)
         problem = _try_to_start(data, account)
         if problem is None:
@@ -323,6 +319,29 @@ def _ensure_running(data: Path, account: _Account) -> None:
         if attempt < START_ATTEMPTS:
             time.sleep(1)
     raise EmbeddedPostgresError(f"PostgreSQL did not start in {data}: {problem} (more in {data / 'log'})")
+
+
+def _stop_unreachable(data: Path, account: _Account) -> None:
+    """Stop a server that has come up, lives, and whose socket somebody has swept away: nobody finds it any more."""
+    lines = _pid_file(data)
+    is_up = len(lines) >= PID_FILE_LINES and lines[PID_FILE_LINES - 1].strip() == "ready"
+    if is_up and not (Path(lines[4].strip()) / SOCKET_NAME).exists():
+        _stop_server(data, account)
+
+
+def _stop_server(data: Path, account: _Account) -> None:
+    """Stop it with a checkpoint; if that takes too long, at once: the next start recovers."""
+    for mode in ("fast", "immediate"):
+        if _live_pid(data) is None:
+            return
+        _pg_ctl_stop(data, account, mode)
+
+
+def _pg_ctl_stop(data: Path, account: _Account, mode: str) -> None:
+    account.run(
+        *(programs() / "pg_ctl", "stop", "-D", str(data), "-m", mode, "-w", "-t", str(STOP_WAIT_S)),
+        wait_s=STOP_WAIT_S + 10,
+    )
 
 
 def _try_to_start(data: Path, account: _Account) -> str | None:

@@ -23,6 +23,7 @@ from actors.exchange.kraken.links import Answer, LineNews, Links, Request
 from actors.exchange.kraken.notation import instant_us
 from actors.exchange.kraken.pairs import PairError, read_pairs, with_fees
 from actors.exchange.kraken.records import balances_of
+from actors.exchange.kraken.shell.asking import UNREADABLE
 from actors.exchange.kraken.shell.calling import INVALID_NONCE, read_answer
 from actors.exchange.kraken.venue import Venue
 from actors.runtime.clock import MICROSECONDS, PacedClock
@@ -43,8 +44,13 @@ LIVE_GATES = (
 OWN_DOMAIN = "kraken.com"
 OWN_PUBLIC, OWN_PRIVATE = "wss://ws.kraken.com", "wss://ws-auth.kraken.com"
 TRIES_MAX = 12
+TRIES_WITHOUT_NEED = 3
+"""How often something is asked that the run can do without."""
 WAIT_LONGEST_S = 8
 CLOCK_OFF_MAX_S = 2
+CLOCK_TRIES_MAX = 5
+ANSWER_LATE_MS = 1_000
+"""An answer that took longer says too little about the time."""
 
 
 class LiveError(Exception):
@@ -141,6 +147,16 @@ def private_url(kraken: KrakenSettings) -> str:
 
 async def found(execution: ExecutionSettings, links: Links, speed: int) -> Opened:
     """Ask what has to be known before the engine starts. Raises LiveError."""
+    try:
+        return await _found(execution, links, speed)
+    except UNREADABLE as error:
+        told = f"{type(error).__name__}: {error}"
+        raise LiveError(
+            f"what {execution.kraken.rest_url} tells is not understood ({told}); is it Kraken's?"
+        ) from error
+
+
+async def _found(execution: ExecutionSettings, links: Links, speed: int) -> Opened:
     front_door = FrontDoor(links, execution.kraken, speed)
     try:
         pairs = read_pairs(await front_door.ask("/0/public/AssetPairs"), execution.instruments)
@@ -160,15 +176,26 @@ async def found(execution: ExecutionSettings, links: Links, speed: int) -> Opene
 
 
 async def _clock(front_door: FrontDoor, speed: int) -> tuple[PacedClock, int]:
-    """Return the engine's clock, and how far the exchange's is ahead of it."""
-    asked_us = wall_us()
-    told_us = instant_us((await front_door.ask("/0/public/Time"))["unixtime"])
-    if speed != 1:
-        return PacedClock(told_us, speed), 0
-    now_us = wall_us()
-    ahead_us = told_us - (asked_us + now_us) // 2
-    # It is told in whole seconds: what is less than two is no difference.
-    return PacedClock(now_us, 1), ahead_us if abs(ahead_us) > CLOCK_OFF_MAX_S * MICROSECONDS else 0
+    """Return the engine's clock, and how far the exchange's is ahead of it.
+
+    An answer that was long on its way, or had to be asked for again, tells little: then another one is asked for.
+    """
+    for _try in range(CLOCK_TRIES_MAX):
+        asked_us = wall_us()
+        told = await front_door.ask("/0/public/Time", may_refuse=speed == 1)
+        now_us = wall_us()
+        if told is None:
+            break  # Then ours is believed: all that it decides is until when an order may arrive.
+        told_us = instant_us(told["unixtime"])
+        if speed != 1:
+            return PacedClock(told_us, speed), 0
+        ahead_us = told_us - (asked_us + now_us) // 2
+        # It is told in whole seconds: what is less than two is no difference.
+        if abs(ahead_us) <= CLOCK_OFF_MAX_S * MICROSECONDS:
+            break
+        if now_us - asked_us <= ANSWER_LATE_MS * 1_000:
+            return PacedClock(now_us, 1), ahead_us
+    return PacedClock(wall_us(), 1), 0
 
 
 class FrontDoor:
@@ -181,14 +208,14 @@ class FrontDoor:
         self._speed = speed
 
     async def ask(self, path: str, *, may_refuse: bool = False, **params: str) -> Any:
-        """Return the result; None for a question that the exchange `may_refuse`, and does.
+        """Return the result; None for a question that the exchange `may_refuse`, and refuses or does not answer.
 
         Raises LiveError when it refuses another one, or does not answer for a minute or more.
         """
         is_private = path.startswith("/0/private/")
         request = Request(path=path, params=params, is_private=is_private, timeout_ms=self._timeout_ms)
         reason = ""
-        for attempt in range(TRIES_MAX):
+        for attempt in range(TRIES_WITHOUT_NEED if may_refuse else TRIES_MAX):
             reply = read_answer(await self._links.call(request))
             if reply.meaning is None:
                 return reply.result
@@ -203,6 +230,8 @@ class FrontDoor:
             wait_s = max(reply.meaning.pause_s, min(2**attempt, WAIT_LONGEST_S))
             logger.warning("{} has not answered {}: {}; asked again in {} s", self._url, path, reason, wait_s)
             await asyncio.sleep(wait_s / self._speed)
+        if may_refuse:
+            return None
         raise LiveError(f"{self._url} does not answer {path}: {reason}")
 
 

@@ -18,7 +18,7 @@ from actors.audit import Books, Flow, Violation, audit, orphans, unprotected
 from actors.engine import Engine
 from actors.order.actor import OrderSummary
 from actors.position.view import BookSummary
-from config.settings import Settings
+from config.settings import Settings, TradingMode
 from messages.base import Currency, ProposalId, Symbol
 from messages.exchange import AccountReported, GetAccount
 from messages.market import GetPrice, PriceReported
@@ -88,6 +88,7 @@ async def make_report(
                 volume_base=row.volume,
                 cost_quote=row.cost,
                 fees_quote=row.fees,
+                trades=row.trades,
             )
             for row in await fill_sums(connection, account)
         ),
@@ -95,6 +96,7 @@ async def make_report(
         open_positions=book.positions,
         closed_net={Currency(quote): profit.net_pnl for quote, profit in life.profit_by_quote.items()},
         alerted=orders.alerted,
+        is_told_rounded=settings.execution.trading_mode is TradingMode.LIVE,
     )
     violations = audit(books)
     money = _money(life, rates, initial, book.totals.unrealised_usd)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from persistence.database import HOUSE, Database, connect
-from persistence.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from persistence.embedded import SOCKET_NAME, EmbeddedPostgres, EmbeddedPostgresError
 from persistence.journal import PostgresJournal
 
 ENGINE = """
@@ -112,6 +112,24 @@ def test_a_server_killed_is_started_again(state_dir: Path) -> None:
     second = EmbeddedPostgres.start(state_dir)
     assert asyncio.run(answer(second.dsn)) == 42
     assert second.pid != pid
+    second.stop()
+    first.stop()
+    assert first.pid is None
+
+
+def test_a_server_whose_socket_was_swept_away_is_started_anew(state_dir: Path) -> None:
+    """As whoever tidies up /tmp does: the server lives, and nobody can reach it or start another beside it."""
+    first = EmbeddedPostgres.start(state_dir)
+    pid = first.pid
+    (first.socket_directory / SOCKET_NAME).unlink()
+
+    second = EmbeddedPostgres.start(state_dir)
+    assert asyncio.run(answer(second.dsn)) == 42
+    assert second.pid != pid
+
+    (second.socket_directory / SOCKET_NAME).unlink()
+    first.ensure_running()
+    assert asyncio.run(answer(first.dsn)) == 42
     second.stop()
     first.stop()
     assert first.pid is None

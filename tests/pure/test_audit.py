@@ -250,6 +250,42 @@ def test_a_bare_position_of_which_a_person_has_been_told_is_watched_locally() ->
     assert unprotected(attrs.evolve(books, alerted=frozenset({SHORT}))) != ()
 
 
+def rounded(by: str) -> Books:
+    """Our six fills in USDT, at an exchange that tells four places of it and is so far off."""
+    books = clean()
+    told = ((name, amount.quantize(Decimal("0.0001"))) for name, amount in books.account.balances)
+    flows = tuple(attrs.evolve(flow, trades=1) for flow in books.flows)
+    books = attrs.evolve(account_with(books, balances=tuple(told)), flows=flows, is_told_rounded=True)
+    return balance_changed(books, USDT, by)
+
+
+def test_an_exchange_that_rounds_each_booking_has_taken_nothing() -> None:
+    """Six trades, two holdings, and the balance at both ends: ten roundings of a ten-thousandth."""
+    assert audit(rounded("0.0010")) == ()
+    assert audit(attrs.evolve(rounded("0.0010"), is_told_rounded=False)) != ()
+
+
+@pytest.mark.parametrize("by", ["0.0011", "-0.0011", "1"])
+def test_what_no_rounding_explains_is_missing(by: str) -> None:
+    assert kinds_of(audit(rounded(by))) == {"I6"}
+
+
+def test_a_share_of_a_cost_is_as_coarse_as_the_cost() -> None:
+    """Half of what was told to five places has been divided here, and has digits that nobody told."""
+    half = attrs.evolve(clean().account.holdings[0], cost_quote=Decimal(50_000) + Decimal(1) / 300_000)
+    books = account_with(clean(), holdings=(half, *clean().account.holdings[1:]))
+
+    assert audit(attrs.evolve(books, is_told_rounded=True)) == ()
+    assert kinds_of(audit(books)) == {"I6"}
+
+
+def test_zeros_that_are_left_out_do_not_make_a_figure_coarse() -> None:
+    """A whole balance is not one that was rounded to whole money."""
+    books = attrs.evolve(clean(), is_told_rounded=True)
+    assert audit(balance_changed(books, USDT, "0.00000004")) == ()
+    assert kinds_of(audit(balance_changed(books, USDT, "0.001"))) == {"I6"}
+
+
 def test_a_position_that_asked_for_no_stop_owes_none() -> None:
     books = position_changed(without_order(clean(), "long-stop"), LONG, stop_loss_quote=None)
     assert unprotected(books) == ()

@@ -283,6 +283,22 @@ def test_a_clock_that_is_off_by_more_than_two_seconds_fails(
         assert "behind ours" in clock.found
 
 
+def test_a_clock_that_had_to_be_asked_for_twice_is_not_off_because_of_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten seconds of our clock pass before the exchange answers at all."""
+    passed_us = 0
+
+    async def wait(seconds: float) -> None:
+        nonlocal passed_us
+        passed_us += 10_000_000
+
+    def begun(**given: Any) -> Enquiry:
+        return Enquiry(pause=wait, now_us=lambda: time.time_ns() // 1_000 - 10_000_000 + passed_us, **given)
+
+    monkeypatch.setattr(doctor_live, "Enquiry", begun)
+    fault = {"fault": "http_error", "endpoint": "Time"}
+    assert examined(monkeypatch, fault)["clock"].grade is Grade.OK
+
+
 @pytest.mark.parametrize("fault", ["maintenance", "cancel_only", "post_only"])
 def test_an_exchange_that_is_not_online_fails(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     without_waits(monkeypatch)

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from actors.exchange.kraken.links import Answer, Request
 from messages.base import ProposalId
 from messages.exchange import ExchangeAlert
 from messages.orders import ExecutionReported, OrderRole, OrderStatus, OutcomeUnknown
 from messages.permits import CallsThrottled
 from messages.positions import CloseReason, PositionStatus
-from tests.wire.world import WireWorld
+from tests.wire.world import CountingWires, WireWorld
 
 BTC = "BTC/USDT"
 
@@ -325,4 +326,32 @@ def test_a_trade_told_before_its_order_is_known_is_not_a_strangers(world: WireWo
     assert world.events("unknown_execution") == []
     assert world.position(trade).status is PositionStatus.CLOSED
     assert all(order.is_over for order in world.orders(trade))
+    assert world.violations() == ()
+
+
+NONSENSE = ('{"open": {"O-1": null}}', '{"open": {"O-1": {"status": "open"}}}', '["no", "object"]', '"nothing"')
+
+
+@pytest.mark.parametrize("result", NONSENSE)
+def test_an_answer_that_makes_no_sense_is_as_good_as_none(
+    world: WireWorld, monkeypatch: pytest.MonkeyPatch, result: str
+) -> None:
+    """A person is told, the engine goes on, and asks again."""
+    trade = world.proposes(BTC, "buy", size=500, stop=98_000)
+    call = CountingWires.call
+    spoilt: list[str] = []
+
+    async def spoil(wires: CountingWires, request: Request) -> Answer:
+        answer = await call(wires, request)
+        if spoilt or not request.path.endswith("/OpenOrders"):
+            return answer
+        spoilt.append(request.path)
+        return Answer(status=200, text=f'{{"error": [], "result": {result}}}')
+
+    monkeypatch.setattr(CountingWires, "call", spoil)
+    world.passes(minutes=1)
+
+    assert spoilt
+    assert [alert.kind for alert in world.said(ExchangeAlert)] == ["answer_unreadable"]
+    assert is_protected(world, trade)
     assert world.violations() == ()

@@ -61,3 +61,13 @@ def test_what_was_done_survives_a_crash(world: WireWorld) -> None:
     assert world.position(trade).status is PositionStatus.CLOSED
     assert world.balance("USDT") < Decimal(50_000)
     assert world.violations() == ()
+
+
+def test_the_exchange_knows_an_order_by_the_id_in_our_books(world: WireWorld) -> None:
+    """Letter by letter: whoever compares the two needs to know nothing of how ids are written."""
+    world.price(BTC, 100_000)
+    trade = world.proposes(BTC, "buy", size=500, stop=98_000)
+
+    assert [request.params["cl_ord_id"] for request in world.sent("AddOrder")] == [
+        order.id for order in world.orders(trade)
+    ]

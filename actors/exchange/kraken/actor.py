@@ -356,6 +356,7 @@ class KrakenActor(Wishing):
 
     def _hear_balances(self, message: Mapping[str, Any]) -> None:
         """Tell a person of funds that came or went other than by trading."""
+        self._executions.hear_elsewhere(message.get("sequence"))
         if message.get("type") == "snapshot":
             return
         for row in message.get("data") or ():

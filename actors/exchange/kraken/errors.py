@@ -92,6 +92,7 @@ TABLE: tuple[Meaning, ...] = (
     Meaning("EGeneral:Invalid arguments:volume", REFUSED, is_too_small=True, is_off_grid=True),
     Meaning("EGeneral:Invalid arguments:price", REFUSED, is_off_grid=True),
     Meaning("EGeneral:Invalid arguments", REFUSED),
+    Meaning("EGeneral:Unknown method", REFUSED),
     Meaning("EQuery:Unknown asset pair", REFUSED, is_off_grid=True),
     Meaning("EQuery:Unknown asset", REFUSED, is_off_grid=True),
     # Too fast, or out of step: none of these was looked at by the matching engine.

@@ -1,7 +1,8 @@
 """What the websocket's channel `executions` tells, in our words.
 
-Messages are numbered without gaps. An order is told in full once and in parts afterwards (symbol, side and client id
-are left out), so what was told before is kept. Read in order: Heard, Executions.hear(), one row.
+Messages are numbered without gaps: each channel by itself, or all that is private on a line together. An order is told
+in full once and in parts afterwards (symbol, side and client id are left out), so what was told before is kept.
+Read in order: Heard, Executions.hear(), one row.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import attrs
 
 from actors.exchange.kraken.notation import ZERO, moment_us, number, our_id
 from actors.exchange.kraken.pairs import Pair, Pairs
-from actors.exchange.kraken.records import OrderRow, traded_in
+from actors.exchange.kraken.records import OrderRow, is_base
 from messages.base import Event, ExternalOrderId, OrderId, TradeId
 from messages.exchange import ExchangeAlert
 from messages.orders import ExecutionReported, Fill, OrderAccepted, OrderAmended, OrderEnded, OrderStatus
@@ -67,6 +68,10 @@ class Executions:
         self._pairs = pairs
         self._known: OrderedDict[str, Known] = OrderedDict()
         self._sequence: int | None = None
+        self._elsewhere: set[int] = set()
+        """Numbers after ours that messages of other channels bear."""
+        self._are_numbered_together = True
+        """Whether no number has been told twice so far, here and elsewhere."""
 
     def take_pairs(self, pairs: Pairs) -> None:
         """Go on with pairs that have been told anew."""
@@ -75,6 +80,8 @@ class Executions:
     def begin(self) -> None:
         """Start counting anew: a new subscription has numbers of its own."""
         self._sequence = None
+        self._elsewhere.clear()
+        self._are_numbered_together = True
 
     def note(self, row: OrderRow, pair: Pair | None) -> None:
         """Take in what REST has told of an order."""
@@ -140,9 +147,21 @@ class Executions:
     def _is_after_gap(self, sequence: Any) -> bool:
         if not isinstance(sequence, int):
             return False
-        expected = None if self._sequence is None else self._sequence + 1
-        self._sequence = sequence if self._sequence is None else max(self._sequence, sequence)
-        return expected is not None and sequence > expected
+        last, self._sequence = self._sequence, sequence if self._sequence is None else max(self._sequence, sequence)
+        self._are_numbered_together = self._are_numbered_together and sequence not in self._elsewhere
+        between = {number for number in self._elsewhere if last is not None and last < number < sequence}
+        self._elsewhere = {number for number in self._elsewhere if number > sequence}
+        told = len(between) if self._are_numbered_together else 0
+        return last is not None and sequence > last + 1 + told
+
+    def hear_elsewhere(self, sequence: Any) -> None:
+        """Take in the number of a message of another channel: where all are numbered together, it is no gap of ours."""
+        if not isinstance(sequence, int) or not self._are_numbered_together:
+            return
+        if self._sequence is not None and sequence <= self._sequence:
+            self._are_numbered_together = False
+        else:
+            self._elsewhere.add(sequence)
 
     def _hear_row(self, row: Mapping[str, Any], *, is_snapshot: bool) -> list[Event] | None:
         """Return the events in a row, None if too little is known of its order."""
@@ -198,6 +217,8 @@ class Executions:
     def _fill(self, known: Known, external_id: ExternalOrderId, row: Mapping[str, Any]) -> Fill | None:
         if known.pair is None or known.side is None or not known.is_owner_known:
             return None
+        if row.get("fees") is None:
+            return None  # What is not told is not free: the trades of REST tell it.
         price_quote = number(row["last_price"])
         return Fill(
             trade_id=TradeId(str(row["exec_id"])),
@@ -207,7 +228,7 @@ class Executions:
             side=known.side,
             price_quote=price_quote,
             volume_base=number(row["last_qty"]),
-            fee_quote=_fee_quote(known.pair, row.get("fees") or (), price_quote),
+            fee_quote=_fee_quote(known.pair, row["fees"], price_quote),
             is_maker=row.get("liquidity_ind") == "m",
             is_liquidation=row.get("liquidated") is True,
             at_us=moment_us(row["timestamp"]),
@@ -220,7 +241,7 @@ def _fee_quote(pair: Pair, fees: Any, price_quote: Decimal) -> Decimal:
     total_quote = ZERO
     for fee in fees:
         quantity = number(fee.get("qty"))
-        total_quote += quantity if traded_in(pair, str(fee.get("asset"))) else quantity * price_quote
+        total_quote += quantity * price_quote if is_base(pair, str(fee.get("asset"))) else quantity
     return total_quote
 
 

@@ -58,11 +58,9 @@ def instant_us(seconds: Any) -> int:
 
 def moment_us(text: str) -> int:
     """Return an instant told as RFC 3339, as the websocket does; the digits below a microsecond are dropped."""
-    whole, _dot, fraction = text.rstrip("Zz").partition(".")
-    moment = datetime.fromisoformat(whole)
+    moment = datetime.fromisoformat(text.upper())
     moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    at_us = (moment - EPOCH) // timedelta(microseconds=1)
-    return at_us + int(fraction[:6].ljust(6, "0")) if fraction else at_us
+    return (moment - EPOCH) // timedelta(microseconds=1)
 
 
 def rfc3339(at_us: int) -> str:
@@ -77,8 +75,8 @@ def whole_seconds(at_us: int) -> str:
 
 
 def client_id(order_id: OrderId) -> str:
-    """Return our id as `cl_ord_id`: the 32 hexadecimal digits alone, the one form that every report accepts."""
-    return order_id.replace("-", "")
+    """Return our id as `cl_ord_id`: as it stands in our books, which is one of the forms that Kraken documents."""
+    return str(order_id)
 
 
 def our_id(told: Any) -> OrderId | None:

@@ -3,6 +3,7 @@
 Kraken has three names for a pair: its id (`XXBTZUSD`) in trades and positions, the altname (`XBTUSD`) in orders, and
 `XBT/USD` in the listing; the websocket and we say `BTC/USD`. None can be made from another: they are read from
 AssetPairs. Two assets have another name there than anywhere else (RENAMED).
+What a listing leaves out of a pair is taken from our own file: it is no reason not to trade.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from messages.base import Currency, Symbol
 from messages.market import Instrument
 
 RENAMED = {"XBT": "BTC", "XDG": "DOGE"}
+THEIRS = {ours: theirs for theirs, ours in RENAMED.items()}
 SAME_MONEY = (".F",)
 """What Kraken adds to the name of an asset that earns something meanwhile and is spent all the same."""
 ONE = Decimal(1)
@@ -51,9 +53,10 @@ class Pairs:
         self._by_symbol = {pair.symbol: pair for pair in self.all}
         self._by_name = {name: pair for pair in self.all for name in (pair.symbol, pair.id, pair.altname)}
         self._currencies = {
-            id_: currency
+            name: currency
             for pair in self.all
             for id_, currency in ((pair.base_id, pair.instrument.base), (pair.quote_id, pair.instrument.quote))
+            for name in (id_, currency, THEIRS.get(currency, currency))
         }
 
     def of(self, symbol: Symbol) -> Pair | None:
@@ -82,7 +85,7 @@ def read_pairs(told: Mapping[str, Any], wanted: Mapping[Symbol, Instrument]) -> 
     """
     found: dict[Symbol, Pair] = {}
     for id_, row in told.items():
-        symbol = _symbol_of(row)
+        symbol = _symbol_of(row) if row.get("wsname") else _symbol_by_altname(str(row.get("altname")), wanted)
         if symbol in wanted:
             found[symbol] = _read_pair(id_, row, symbol, wanted[symbol])
     if not found:
@@ -95,18 +98,26 @@ def _symbol_of(row: Mapping[str, Any]) -> Symbol:
     return Symbol(f"{RENAMED.get(base, base)}/{RENAMED.get(quote, quote)}")
 
 
+def _symbol_by_altname(altname: str, wanted: Iterable[Symbol]) -> Symbol:
+    """Return the wanted symbol that an altname is: the names of both assets, Kraken's or ours, in a row."""
+    for symbol in wanted:
+        base, _slash, quote = symbol.partition("/")
+        if altname in {b + q for b in (base, THEIRS.get(base, base)) for q in (quote, THEIRS.get(quote, quote))}:
+            return symbol
+    return Symbol("")
+
+
 def _read_pair(id_: str, row: Mapping[str, Any], symbol: Symbol, wanted: Instrument) -> Pair:
     leverages = sorted({int(level) for level in row.get("leverage_buy", ())} & set(_levels(row, "leverage_sell")))
     try:
-        price_tick_quote = number(row.get("tick_size")) or ONE.scaleb(-int(row["pair_decimals"]))
         instrument = Instrument(
             symbol=symbol,
             base=wanted.base,
             quote=wanted.quote,
-            price_tick_quote=price_tick_quote,
-            lot_step_base=ONE.scaleb(-int(row["lot_decimals"])),
-            volume_min_base=number(row["ordermin"]),
-            notional_min_quote=number(row.get("costmin")),
+            price_tick_quote=number(row.get("tick_size")) or _step(row, "pair_decimals", wanted.price_tick_quote),
+            lot_step_base=_step(row, "lot_decimals", wanted.lot_step_base),
+            volume_min_base=number(row["ordermin"]) if "ordermin" in row else wanted.volume_min_base,
+            notional_min_quote=number(row["costmin"]) if "costmin" in row else wanted.notional_min_quote,
             leverage_max=min(max(leverages, default=1), wanted.leverage_max, LEVERAGE_MAX),
             fee_maker_pct=_first_fee_pct(row, "fees_maker", wanted.fee_maker_pct),
             fee_taker_pct=_first_fee_pct(row, "fees", wanted.fee_taker_pct),
@@ -114,15 +125,20 @@ def _read_pair(id_: str, row: Mapping[str, Any], symbol: Symbol, wanted: Instrum
         return Pair(
             symbol=symbol,
             id=id_,
-            altname=row["altname"],
-            base_id=row["base"],
-            quote_id=row["quote"],
+            altname=row.get("altname", id_),
+            base_id=row.get("base", wanted.base),
+            quote_id=row.get("quote", wanted.quote),
             status=row.get("status", "online"),
             leverages=tuple(leverages),
             instrument=instrument,
         )
     except (KeyError, ValueError, ArithmeticError, TypeError) as error:
         raise PairError(f"what Kraken tells of {symbol} cannot be used: {type(error).__name__} {error}") from error
+
+
+def _step(row: Mapping[str, Any], name: str, otherwise: Decimal) -> Decimal:
+    """Return the smallest step that so many decimals allow."""
+    return ONE.scaleb(-int(row[name])) if name in row else otherwise
 
 
 def _levels(row: Mapping[str, Any], name: str) -> list[int]:

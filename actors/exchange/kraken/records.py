@@ -125,8 +125,14 @@ def fill_of(trade_id: str, row: Mapping[str, Any], pairs: Pairs, order_ids: Mapp
         is_maker=_is_true(row.get("maker")),
         is_liquidation="liquidated" in str(row.get("misc") or ""),
         at_us=instant_us(row["time"]),
-        is_margin=bool(number(row.get("margin"))) or leverage_of(row.get("leverage")) > 1,
+        is_margin=_is_margin(row),
     )
+
+
+def _is_margin(row: Mapping[str, Any]) -> bool:
+    """Say whether a trade opened or closed a margin position: one that closes takes no margin, and says `closing`."""
+    is_told = "posstatus" in row or "closing" in str(row.get("misc") or "")
+    return is_told or bool(number(row.get("margin"))) or leverage_of(row.get("leverage")) > 1
 
 
 # The account --------------------------------------------------------------------------------------
@@ -170,6 +176,6 @@ def rows_of(told: Any) -> list[Mapping[str, Any]]:
     return list(told.values()) if isinstance(told, Mapping) else list(told or ())
 
 
-def traded_in(pair: Pair, asset: str) -> bool:
-    """Say whether an asset is the quote currency of the pair."""
-    return asset in (pair.quote_id, pair.instrument.quote)
+def is_base(pair: Pair, asset: str) -> bool:
+    """Say whether an asset is what is bought and sold in the pair. Fees are in the other one unless it is told."""
+    return asset in (pair.base_id, pair.instrument.base)

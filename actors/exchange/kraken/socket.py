@@ -123,6 +123,7 @@ async def _speak(connection: ClientConnection, to_say: asyncio.Queue[str]) -> No
 
 
 def address(url: str) -> str:
-    """Return where version 2 is spoken: what people configure is the host, with or without that."""
+    """Return where version 2 is spoken: people configure the host, with or without that, or a path of its own."""
     bare = url.rstrip("/")
-    return bare if bare.endswith("/v2") else f"{bare}/v2"
+    has_path = "/" in bare.partition("://")[2]
+    return bare if has_path else f"{bare}/v2"

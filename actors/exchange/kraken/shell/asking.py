@@ -300,6 +300,7 @@ class Asking(Calling):
     def _closed_orders(self, since_us: int) -> Asked[list[OrderRow]]:
         """Return the orders opened since an instant that are over."""
         found: list[OrderRow] = []
+        seen: set[str] = set()
         for page in range(PAGES_MAX):
             result = yield from self._ask(
                 CLOSED_ORDERS,
@@ -309,8 +310,10 @@ class Asking(Calling):
                 ofs=str(page * PAGE),
             )
             told = result.get("closed") or {}
+            is_same_again = seen >= told.keys()  # An exchange that knows no pages tells all of it each time.
+            seen |= told.keys()
             found += self._take_rows(told)
-            if len(told) < PAGE:
+            if len(told) < PAGE or is_same_again:
                 return found
         raise Failed(f"more than {PAGES_MAX * PAGE} orders since the time of the one that is looked for")
 
