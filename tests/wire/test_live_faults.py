@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
+from actors.runtime.clock import SteppedClock
 from messages.base import ProposalId
 from messages.exchange import ExchangeAlert
-from messages.orders import ExecutionReported, OrderRole, OrderStatus, OutcomeUnknown
+from messages.orders import ExecutionReported, OrderNotFound, OrderRole, OrderStatus, OutcomeUnknown
 from messages.permits import CallsThrottled
 from messages.positions import CloseReason, PositionStatus
+from tests.scenarios.conftest import with_settings
 from tests.wire.world import WireWorld
 
 BTC = "BTC/USDT"
@@ -334,3 +336,42 @@ def test_a_trade_told_before_its_order_is_known_is_not_a_strangers(world: WireWo
     assert world.position(trade).status is PositionStatus.CLOSED
     assert all(order.is_over for order in world.orders(trade))
     assert world.violations() == ()
+
+
+def test_a_question_that_is_never_answered_is_asked_again_while_the_clock_runs(
+    world: WireWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The entry is lost, and so is every answer about it for a while; two readings of a real clock are never equal.
+
+    Found by the soak: what an order became was asked once, and its symbol stayed blocked for as long as the run lasted.
+    """
+
+    def goes_on(clock: SteppedClock) -> int:
+        clock.advance_to(clock._now_us + 1)
+        return clock._now_us
+
+    monkeypatch.setattr(SteppedClock, "now_us", goes_on)
+    world.goes_wrong("request_lost", how="reset", endpoint="AddOrder")
+    world.goes_wrong("internal_error", endpoint="OpenOrders", times=9)
+    trade = world.proposes(BTC, "buy", size=500, stop=98_000)
+    world.passes(minutes=5)
+
+    assert world.position(trade).status is PositionStatus.OPEN
+    assert len(world.sent("AddOrder")) == 3  # The lost one, another, and its stop.
+    assert world.violations() == ()
+
+
+def test_a_search_outlasts_questions_that_are_not_answered() -> None:
+    """Each question of the search fails twice: they are asked again, and not the whole search.
+
+    Found by the soak: with half of the answers missing no search ever came to its end.
+    """
+    with WireWorld(with_settings(rate_limits={"kraken_tier": "none"})) as world:
+        world.price(BTC, 100_000)
+        for endpoint in ("OpenOrders", "ClosedOrders", "TradesHistory"):
+            world.goes_wrong("service_timeout", endpoint=endpoint, times=2)
+        world.goes_wrong("request_lost", how="reset", endpoint="AddOrder")
+        world.proposes(BTC, "buy", size=500, stop=98_000)
+        world.passes(seconds=12)
+
+        assert world.said(OrderNotFound)

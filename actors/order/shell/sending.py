@@ -138,8 +138,8 @@ class Sending(OrderDesk):
         )
         self.emit(query, intent.proposal_id)
         tracked.is_look_up_asked = False
-        tracked.looked_up_at_us = self.now_us
-        overdue = LookUpOverdue(order_id=order_id, sent_at_us=self.now_us)
+        tracked.looked_up_at_us = sent_at_us = self.now_us  # Read once: a real clock has gone on the next time.
+        overdue = LookUpOverdue(order_id=order_id, sent_at_us=sent_at_us)
         self.after(2 * self._settings.deadline_s * MICROSECONDS, overdue, intent.proposal_id)
 
     def _send(self, tracked: Tracked) -> None:
@@ -214,8 +214,8 @@ class Sending(OrderDesk):
                     ),
                     trade.id,
                 )
-                tracked.amended_at_us = self.now_us
-                overdue = AmendOverdue(order_id=order.id, sent_at_us=self.now_us)
+                tracked.amended_at_us = sent_at_us = self.now_us
+                overdue = AmendOverdue(order_id=order.id, sent_at_us=sent_at_us)
                 self.after(2 * self._settings.deadline_s * MICROSECONDS, overdue, trade.id)
 
     def _poll(self) -> None:
