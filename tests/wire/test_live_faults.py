@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from actors.exchange.kraken.notation import our_id
 from actors.runtime.clock import SteppedClock
 from messages.base import ProposalId
 from messages.exchange import ExchangeAlert
@@ -375,3 +376,21 @@ def test_a_search_outlasts_questions_that_are_not_answered() -> None:
         world.passes(seconds=12)
 
         assert world.said(OrderNotFound)
+
+
+def test_an_order_of_which_only_the_end_is_told_is_known_by_kraken_s_id_too(world: WireWorld) -> None:
+    """The stop's answer and its beginning are lost, then a person cancels it, and the new line tells of that.
+
+    Found by the soak: the books had an order that Kraken had as well, and could not say which.
+    """
+    world.goes_wrong("internal_error", endpoint="AddOrder", placed=True, skip=1)
+    world.goes_wrong("rest_lag", seconds=60)
+    world.goes_wrong("ws_gap", channel="executions", skip=4, times=2)
+    trade = world.proposes(BTC, "buy", size=500, stop=98_000)
+    world.goes_wrong("ws_drop")
+    world.passes(seconds=5)
+    [resting] = [note for note in world.server.exchange.registry.orders() if note.order.is_open]
+    world.acts("cancel_by_hand", txid=resting.txid)
+
+    ended = next(one for one in world.orders(trade, OrderRole.STOP) if one.id == our_id(resting.cl_ord_id))
+    assert (ended.status, ended.external_id) == (OrderStatus.CANCELLED, resting.txid)
