@@ -26,10 +26,10 @@ from messages.base import Command, ProposalId, Symbol
 from messages.lifecycle import ExchangeRefusesUs
 from messages.permits import CallPriority, CallsThrottled, RequestCall, ThrottleScope
 
-TRIES_MAX = 3
+TRIES_MAX = 5
 """How often a question is asked that was too fast, or was not answered: whoever asked would have to begin anew."""
 AGAIN_AFTER_US = MICROSECONDS
-"""The wait before a question that was not answered is asked again; before the second time it is twice that."""
+"""The wait before a question that was not answered is asked again; it grows by as much each time."""
 NONCE_JUMPS_S = (1, 10, 100, 1_000, 10_000)
 """How far the nonces go ahead after each that came too late; after the last one somebody else must be using the key."""
 INVALID_NONCE = "EAPI:Invalid nonce"
