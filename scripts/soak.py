@@ -34,12 +34,11 @@ from urllib.request import Request, urlopen
 from uuid import UUID
 
 import attrs
-from asyncpg import Connection
 from cyclopts import App
 
 from actors.exchange.wire.signing import PAPER_KEY, PAPER_SECRET
 from persistence import comparison
-from persistence.database import SERVER_ERRORS, Database, disconnect
+from persistence.database import SERVER_ERRORS, Connection, Database, disconnect
 from persistence.errors import DatabaseUnreachableError
 from scripts.live import LIVE_GATES
 from scripts.soaking.agreement import agreement, equity, held_by_us, protection
