@@ -7,7 +7,10 @@ from decimal import Decimal
 import attrs
 from asyncpg import Connection
 
-SENT = "SELECT id::text AS id, external_id, status, is_over FROM orders WHERE account = $1"
+SENT = """
+SELECT id::text AS id, external_id, position_id::text AS position_id, role, filled_volume, is_over
+FROM orders WHERE account = $1
+"""
 BOOKED = """
 SELECT split_part(trade_id, '#', 1) AS trade_id, sum(volume) AS volume, sum(fee) AS fee
 FROM fills WHERE account = $1 GROUP BY 1
@@ -16,6 +19,11 @@ FLOWS = """
 SELECT symbol, sum(CASE side WHEN 'buy' THEN volume ELSE -volume END) AS base,
        sum(CASE side WHEN 'buy' THEN -volume * price ELSE volume * price END - fee) AS quote
 FROM fills WHERE account = $1 GROUP BY 1
+"""
+RESULTS = "SELECT symbol, sum(realized_pnl) AS net FROM positions WHERE account = $1 AND is_over GROUP BY 1"
+HELD = """
+SELECT id::text AS id, symbol, volume, stop_loss IS NOT NULL AS wants_stop
+FROM positions WHERE account = $1 AND NOT is_over
 """
 STATE = """
 SELECT (SELECT count(*) FROM trade_requests WHERE account = $1 AND kind IN ('trade', 'unreadable')) AS requests,
@@ -31,7 +39,9 @@ class SentOrder:
 
     id: str
     external_id: str | None
-    status: str
+    position_id: str
+    role: str
+    filled_volume: Decimal
     is_over: bool
 
 
@@ -54,6 +64,16 @@ class Flow:
 
 
 @attrs.frozen(kw_only=True)
+class HeldPosition:
+    """One position that is not over."""
+
+    id: str
+    symbol: str
+    volume: Decimal
+    wants_stop: bool
+
+
+@attrs.frozen(kw_only=True)
 class State:
     """How far an account has come."""
 
@@ -63,19 +83,28 @@ class State:
     live_orders: int
 
 
-async def sent_orders(connection: Connection, account: str) -> list[SentOrder]:
-    """Return every order."""
-    return [SentOrder(**dict(row)) for row in await connection.fetch(SENT, account)]
+@attrs.frozen(kw_only=True)
+class Ours:
+    """Everything that was done, as the database has it."""
+
+    orders: tuple[SentOrder, ...]
+    trades: tuple[BookedTrade, ...]
+    flows: tuple[Flow, ...]
+    results: dict[str, Decimal]
+    """What the positions that are over have gained after fees, by pair."""
+    held: tuple[HeldPosition, ...]
 
 
-async def booked_trades(connection: Connection, account: str) -> list[BookedTrade]:
-    """Return every trade of the exchange that was booked."""
-    return [BookedTrade(**dict(row)) for row in await connection.fetch(BOOKED, account)]
-
-
-async def flows(connection: Connection, account: str) -> list[Flow]:
-    """Return what was moved, by pair."""
-    return [Flow(**dict(row)) for row in await connection.fetch(FLOWS, account)]
+async def ours(connection: Connection, account: str) -> Ours:
+    """Return everything, as of one instant."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        return Ours(
+            orders=tuple(SentOrder(**dict(row)) for row in await connection.fetch(SENT, account)),
+            trades=tuple(BookedTrade(**dict(row)) for row in await connection.fetch(BOOKED, account)),
+            flows=tuple(Flow(**dict(row)) for row in await connection.fetch(FLOWS, account)),
+            results={row["symbol"]: row["net"] for row in await connection.fetch(RESULTS, account)},
+            held=tuple(HeldPosition(**dict(row)) for row in await connection.fetch(HELD, account)),
+        )
 
 
 async def state(connection: Connection, account: str) -> State:

@@ -107,6 +107,7 @@ async def _serve(wanted: Wanted, settings: Settings, rules: list[Any]) -> int:
         key=wanted.key,
         secret=wanted.secret,
         seed=wanted.seed,
+        speed=wanted.speed,
     )
     server.faults.read_all(rules)
     await server.start(wanted.port)

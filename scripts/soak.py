@@ -1,12 +1,14 @@
 """The soak: hundreds of trades at the wire mock with everything going wrong, the engine killed again and again.
 
-Two real processes and a real database; both clocks run `speed` times as fast as the wall's. In the end everything is
-left in peace, and our books are laid beside the exchange's: no intent with two orders, every trade booked once, nothing
-bare or orphaned, money to the digit.
+Two real processes and a real database; both clocks run `speed` times as fast as the wall's. Proposals go on until as
+many positions were opened as wanted. Then nothing goes wrong any more: first prices stand still, and what is open must
+be protected; then everything comes to its end, and our books are laid beside the exchange's: no intent with two orders,
+every trade booked once, nothing bare or orphaned, money to the digit.
 
     python -m scripts.soak --trades 500 --kills 10 --seed 1
 
-Read in order: main(), Soak.run(), the exchange, the engine, the comparison.
+Read in order: main(), Soak.run(), the exchange, the engine, under fire, in peace. What goes wrong stands in
+`soaking/trouble.py`, what must agree in `soaking/agreement.py`.
 """
 
 from __future__ import annotations
@@ -22,22 +24,25 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 from uuid import UUID
 
 import attrs
 from cyclopts import App
 
-from actors.exchange.kraken.notation import our_id
 from actors.exchange.wire.signing import PAPER_KEY, PAPER_SECRET
 from persistence import comparison
-from persistence.database import Database, disconnect
+from persistence.database import SERVER_ERRORS, Connection, Database, disconnect
+from persistence.errors import DatabaseUnreachableError
 from scripts.live import LIVE_GATES
+from scripts.soaking.agreement import agreement, equity, held_by_us, protection
+from scripts.soaking.trouble import ACTS, STATE_LASTS_S, STATES, SUDDEN, counted, wire_faults
 
 ROOT = Path(__file__).parents[1]
 ACCOUNT = "main"
@@ -48,38 +53,37 @@ SYMBOLS: Mapping[str, tuple[Decimal, int]] = {
     "XRP/USDT": (Decimal("2.2"), 5),
 }
 """Around which price each is traded, and to how many digits."""
+SOLD_BY_HAND = "ETH/USDT"
+"""A pair whose coins no other pair holds: else somebody's sale would take those of a position in another pair."""
 SWING_PPM = 8_000
 """How far prices swing to either side."""
-LEVELS_PPM = (2_000, 12_000)
+LEVELS_PPM = (4_000, 14_000)
 """How far stops and targets are from the middle: most are reached, some are on the wrong side by then, and refused."""
-SIDE_CHANGES_EVERY = 40
-"""Trades in a symbol are of one side for so long: opposite positions are refused."""
+SHORT = ("BTC/USD", "XRP/USDT")
+"""Pairs that are sold, on margin; opposite positions in a pair would be refused."""
 EVERY_FAULT_PCT = 5
-ORDERS = ("AddOrder", "AmendOrder", "CancelOrder")
-REST_FAULTS: tuple[Mapping[str, Any], ...] = (
-    {"fault": "answer_lost", "how": "reset"},
-    {"fault": "request_lost", "how": "reset"},
-    {"fault": "http_error", "status": 502, "placed": True},
-    {"fault": "http_error", "status": 520},
-    {"fault": "service_unavailable"},
-    {"fault": "service_busy", "placed": True},
-    {"fault": "service_timeout"},
-    {"fault": "internal_error", "placed": True},
-    {"fault": "invalid_nonce"},
-    {"fault": "rate_limit"},
-    {"fault": "throttled", "seconds": 3},
-)
-SOCKET_FAULTS = ("ws_gap", "ws_duplicate", "ws_reorder", "ws_stale_token", "ws_lost_ack")
-HELD_PCT = 1
-"""Answers that never come and are waited for to the end: a fifth of the others, for each takes its whole patience."""
-CONNECTION_FAULTS = ("ws_drop", "ws_silent")
-FIRST_AFTER_S, EVERY_S = 30, 20
+TIER = "pro"
+"""Looking for orders of unknown fate costs points of the REST counter: a starter's account would do little else."""
+LIMITS_PCT, CLOSES_PCT = 15, 5
+"""How many entries have a limit, and how many trades somebody asks to close."""
+PROPOSALS_PER_TRADE = 3
+"""So many proposals are ready for each position that is wanted; when they are used up, the soak has failed."""
+FIRST_AFTER_S, EVERY_S = 30, 12
 """On the engine's clock: the first trade, and how far they are apart."""
-HOLDING_MAX_S = 300
-PEACE_MAX_S = 7_200
+HOLDING_MAX_S = 600
+STEP_S = 2
+"""On the engine's clock: how often prices move."""
+STANDS_STILL_S, PROTECTED_WITHIN_S = 400, 120
+"""On the engine's clock: how long prices stand still at most, and how long anything may lack its protection then."""
+PEACE_MAX_S = 3_600
 """On the engine's clock: so long everything may take to come to rest once nothing goes wrong any more."""
-LOOK_EVERY_S = 0.1
-ANSWER_WAIT_S = 10
+LOOK_EVERY_S = 0.5
+"""On the wall clock: how often the database is asked."""
+ANSWER_WAIT_S = 30
+KILLED = -signal.SIGKILL
+EXIT_STOPPED = 128 + signal.SIGTERM
+
+T = TypeVar("T")
 
 app = App(name="soak", help="Hundreds of trades at the wire mock, with everything going wrong.")
 
@@ -92,8 +96,10 @@ class Wanted:
     kills: int
     seed: int
     speed: int
-    fault_pct: int
-    keep: bool
+    fault_pct: int = EVERY_FAULT_PCT
+    holding_s: int = HOLDING_MAX_S
+    """On the engine's clock: what no level closes is closed after so long."""
+    keep: bool = False
 
 
 @app.default
@@ -111,7 +117,7 @@ def main(
     Parameters
     ----------
     trades
-        How many proposals are handed in.
+        How many positions are opened.
     kills
         How often the engine is killed with -9 on the way.
     seed
@@ -124,6 +130,7 @@ def main(
         Leave the files where they are, and say where.
 
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_STOPPED))  # Unwinds, so nothing is left running.
     wanted = Wanted(trades=trades, kills=kills, seed=seed, speed=speed, fault_pct=fault_pct, keep=keep)
     found = soak(wanted)
     print(json.dumps(found, indent=2))
@@ -150,45 +157,66 @@ class Soak:
         self._directory = directory
         self._chance = random.Random(wanted.seed)  # noqa: S311 - A story, no secret.
         self._port = 0
-        self._kills = 0
+        self._process: subprocess.Popen[bytes] | None = None
         self._exits: Counter[int] = Counter()
-        self._initial: dict[str, str] = {}
+        self._acts: Counter[str] = Counter()
         self._swings = dict.fromkeys(SYMBOLS, 0)
+        self._began_s = 0.0
+        self._state: str | None = None
+        self._state_ends_s = 0.0
+        self._proposals: list[dict[str, Any]] = []
+        self._passed = 0
+        """Proposals whose time has come."""
+        self._differences: list[str] = []
 
     def run(self) -> dict[str, Any]:
         """Trade under fire, let everything come to rest, and compare."""
         began_s = time.monotonic()
         with self._exchange():
             self._write_configuration()
-            self._initial = self._books()["balances"]
+            initial = self._books()["balances"]
             self._move_prices()
-            self._write_proposals()
-            self._add_faults()
-            self._under_fire()
-            self._door("DELETE", "faults")
-            has_rested = self._in_peace()
-            differences = [] if has_rested else ["not at rest when the time for it was over"]
-            differences += self._compare()
-            books, state = self._books(), self._look()
+            begins_s = self._books()["now_us"] // 1_000_000
+            self._began_s = time.monotonic()
+            self._write_proposals(begins_s)
+            self._door("POST", "faults", wire_faults(self._wanted.fault_pct, self._wanted.trades))
+            try:
+                kills = self._under_fire()
+                self._door("DELETE", "faults")
+                self._withdraw_proposals()
+                protected = self._stand_still()
+                self._come_to_rest()
+            finally:
+                self._kill()
+            opened = self._state_of_account().positions
+            self._leave_by_hand()
+            equity_there, equity_here = self._compare(initial)
+            books = self._books()
         return {
             "seed": self._wanted.seed,
-            "trades": self._wanted.trades,
-            "positions": state.positions,
+            "trades": opened,
+            "proposals": self._passed,
             "orders": len(books["orders"]),
             "executions": len(books["trades"]),
-            "kills": self._kills,
+            "kills": kills,
             "exits": {str(code): count for code, count in sorted(self._exits.items())},
-            "struck": books["struck"],
-            "differences": differences,
+            "protected": protected,
+            "equity": {"there": f"{equity_there:f}", "here": f"{equity_here:f}"},
+            "struck": counted(books["struck_by_name"], self._acts),
+            "differences": self._differences,
             "seconds": round(time.monotonic() - began_s, 1),
         }
+
+    def _clock_s(self) -> float:
+        """Return how far the engine's clock has run since the first proposal could come."""
+        return (time.monotonic() - self._began_s) * self._wanted.speed
 
     # The exchange ---------------------------------------------------------------------------------
 
     @contextmanager
     def _exchange(self) -> Iterator[None]:
         wanted = self._wanted
-        words = ["mock-exchange", "--prices", "none", "--speed", str(wanted.speed)]
+        words = ["mock-exchange", "--prices", "none", "--tier", TIER, "--speed", str(wanted.speed)]
         with self._log("exchange").open("w") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "scripts.triplegain", *words, "--seed", str(wanted.seed)],
@@ -208,12 +236,13 @@ class Soak:
                 if process.stdout is not None:
                     process.stdout.close()
 
-    def _move_prices(self) -> None:
+    def _move_prices(self, *, by_ppm: int = SWING_PPM // 3) -> None:
         """Let every price take a step, and be drawn back to its middle."""
         acts = []
         for symbol, (middle, digits) in SYMBOLS.items():
-            step = self._chance.randrange(-SWING_PPM // 3, SWING_PPM // 3 + 1)
-            self._swings[symbol] = max(-SWING_PPM, min(SWING_PPM, self._swings[symbol] * 9 // 10 + step))
+            if by_ppm:
+                step = self._chance.randrange(-by_ppm, by_ppm + 1)
+                self._swings[symbol] = max(-SWING_PPM, min(SWING_PPM, self._swings[symbol] * 9 // 10 + step))
             price = middle * (1_000_000 + self._swings[symbol]) / 1_000_000
             acts.append({"act": "set_price", "symbol": symbol, "price": f"{price:.{digits}f}"})
         self._door("POST", "acts", acts)
@@ -227,15 +256,6 @@ class Soak:
     def _books(self) -> Any:
         return self._door("GET", "books")
 
-    def _add_faults(self) -> None:
-        often = {"times": None, "probability_pct": self._wanted.fault_pct}
-        rules = [{**fault, **often, "endpoint": endpoint} for fault in REST_FAULTS for endpoint in ORDERS]
-        rules += [{**fault, **often} for fault in REST_FAULTS if not fault.get("placed")]
-        rules += [{"fault": fault, **often} for fault in SOCKET_FAULTS]
-        seldom = {"times": None, "probability_pct": HELD_PCT}
-        rules += [{"fault": "answer_lost", "how": "hold", **seldom}, {"fault": "delay", "seconds": 1, **seldom}]
-        self._door("POST", "faults", rules)
-
     # The engine -----------------------------------------------------------------------------------
 
     def _log(self, name: str) -> Path:
@@ -246,8 +266,9 @@ class Soak:
             f"""
 trading_mode: live
 account: {ACCOUNT}
-orders: {{permit_wait_max_s: 600}}
-positions: {{holding_max_s: {HOLDING_MAX_S}}}
+orders: {{permit_wait_max_s: 600, expiry_s: 120, slippage_pct: 2, retries_max: 8}}
+rate_limits: {{kraken_tier: {TIER}, api_per_minute: 600, orders_per_minute: 120}}
+positions: {{holding_max_s: {self._wanted.holding_s}}}
 kraken:
   rest_url: http://127.0.0.1:{self._port}
   websocket_url: ws://127.0.0.1:{self._port}
@@ -256,47 +277,62 @@ kraken:
         )
         (self._directory / "risk.yaml").write_text(
             """
-limits: {positions_per_symbol_max: 10, positions_total_max: 20}
+limits: {positions_per_symbol_max: 100, positions_total_max: 400, exposure_max_pct: 400}
 cooldowns: {after_win_s: 0, after_loss_s: 0, after_3_losses_s: 0, after_5_losses_s: 0}
 """,
             encoding="utf-8",
         )
 
-    def _write_proposals(self) -> None:
-        begins_s = self._books()["now_us"] // 1_000_000 + FIRST_AFTER_S
-        numbers = range(self._wanted.trades)
-        lines = [json.dumps(self._proposal(number, begins_s + number * EVERY_S)) for number in numbers]
+    def _write_proposals(self, begins_s: int) -> None:
+        numbers = range(self._wanted.trades * PROPOSALS_PER_TRADE)
+        for number in numbers:
+            self._proposals.append(self._proposal(begins_s + FIRST_AFTER_S + number * EVERY_S))
+        self._write(self._proposals, closes=True)
+
+    def _write(self, proposals: list[dict[str, Any]], *, closes: bool) -> None:
+        closed = [one for one in proposals if closes and self._chance.randrange(100) < CLOSES_PCT]
+        wishes = [*proposals, *({"at": one["at"] + 3 * EVERY_S, "close": one["id"]} for one in closed)]
+        lines = [json.dumps(wish) for wish in wishes]
         (self._directory / "proposals.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
-    def _proposal(self, number: int, at_s: int) -> dict[str, Any]:
+    def _withdraw_proposals(self) -> None:
+        """Keep only those whose time had come when the fire ended."""
+        del self._proposals[self._passed :]
+        self._write(self._proposals, closes=False)
+
+    def _proposal(self, at_s: int) -> dict[str, Any]:
         chance = self._chance
         symbol = chance.choice(tuple(SYMBOLS))
         middle, digits = SYMBOLS[symbol]
-        side = ("buy", "sell")[(number // SIDE_CHANGES_EVERY + len(symbol)) % 2]
+        side = "sell" if symbol in SHORT else "buy"
         is_margin = side == "sell" or chance.random() < 0.5
         way = 1 if side == "buy" else -1
-        levels = {
+        prices = {
             "stop_loss": middle * (1_000_000 - way * chance.randrange(*LEVELS_PPM)) / 1_000_000,
             "take_profit": middle * (1_000_000 + way * chance.randrange(*LEVELS_PPM)) / 1_000_000,
         }
+        is_limit = chance.randrange(100) < LIMITS_PCT
+        if is_limit:
+            prices["entry_price"] = middle * (1_000_000 - way * chance.randrange(SWING_PPM // 4)) / 1_000_000
         return {
             "id": str(UUID(int=chance.getrandbits(128), version=4)),
             "at": at_s,
             "symbol": symbol,
             "side": side,
             "size_usd": str(chance.randrange(200, 900)),
-            "order_type": "market",
+            "order_type": "limit" if is_limit else "market",
             "leverage": chance.choice((2, 3)) if is_margin else 1,
             "trailing": chance.random() < 0.3,
-            **{name: f"{level:.{digits}f}" for name, level in levels.items()},
+            **{name: f"{price:.{digits}f}" for name, price in prices.items()},
         }
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> None:
         directory = self._directory
         words = ["run", "--prices", "kraken", "--proposals", str(directory / "proposals.jsonl")]
         words += ["--config", str(directory), "--state", str(directory / "state"), "--speed", str(self._wanted.speed)]
+        words += ["--report", str(directory / "report.json")]
         with self._log("engine").open("ab") as log:
-            return subprocess.Popen(
+            self._process = subprocess.Popen(
                 [sys.executable, "-m", "scripts.triplegain", *words],
                 cwd=ROOT,
                 env=_environment(),
@@ -304,135 +340,196 @@ cooldowns: {after_win_s: 0, after_loss_s: 0, after_3_losses_s: 0, after_5_losses
                 stderr=log,
             )
 
-    def _under_fire(self) -> None:
-        """Let the engine trade: kill it at random moments, break its line, start it again whenever it ends."""
-        wall_s = (FIRST_AFTER_S + self._wanted.trades * EVERY_S) / self._wanted.speed
-        until_s = time.monotonic() + wall_s
-        kill_at_s = sorted(self._chance.random() * wall_s for _kill in range(self._wanted.kills))
-        process = self._start()
-        try:
-            while time.monotonic() < until_s:
-                time.sleep(LOOK_EVERY_S)
-                self._move_prices()
-                if process.poll() is not None:
-                    self._exits[process.returncode] += 1
-                    process = self._start()
-                elif kill_at_s and until_s - time.monotonic() <= wall_s - kill_at_s[0]:
-                    kill_at_s.pop(0)
-                    self._kills += 1
-                    process.kill()
-                elif self._chance.random() * 1_000 < self._wanted.fault_pct:
-                    self._door("POST", "faults", {"fault": self._chance.choice(CONNECTION_FAULTS)})
-        finally:
-            process.kill()
-            process.wait()
+    def _keep_running(self) -> subprocess.Popen[bytes]:
+        """Start the engine if it does not run, and count how it ended."""
+        if self._process is not None and self._process.poll() is not None:
+            self._note_exit(self._process.returncode)
+        if self._process is None:
+            self._start()
+        assert self._process is not None
+        return self._process
 
-    def _in_peace(self) -> bool:
-        """Let the engine finish what it has begun; say whether nothing is open in the end."""
-        until_s = time.monotonic() + PEACE_MAX_S / self._wanted.speed
-        process = self._start()
-        try:
-            while time.monotonic() < until_s:
-                time.sleep(LOOK_EVERY_S)
-                self._move_prices()
-                if process.poll() is not None:
-                    self._exits[process.returncode] += 1
-                    process = self._start()
-                elif self._is_at_rest():
-                    process.send_signal(signal.SIGTERM)
-                    self._exits[process.wait(ANSWER_WAIT_S * 3)] += 1
-                    return True
-            return False
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+    def _note_exit(self, code: int) -> None:
+        self._exits[code] += 1
+        self._process = None
+
+    def _kill(self) -> None:
+        """Kill the engine with -9, if it runs."""
+        if self._process is not None:
+            self._process.kill()
+            self._note_exit(self._process.wait())
+
+    # Under fire -----------------------------------------------------------------------------------
+
+    def _under_fire(self) -> int:
+        """Let the engine trade while everything goes wrong, and kill it; return how often. The last kill ends it."""
+        wanted = self._wanted
+        kill_at = sorted(self._chance.randrange(1, wanted.trades) for _kill in range(wanted.kills - 1))
+        kills, opened, looked_s = 0, 0, 0.0
+        last_s = FIRST_AFTER_S + len(self._proposals) * EVERY_S
+        while opened < wanted.trades and self._clock_s() < last_s:
+            self._pass_time()
+            self._keep_running()
+            self._meddle()
+            if time.monotonic() - looked_s >= LOOK_EVERY_S:
+                looked_s = time.monotonic()
+                opened = max(opened, self._positions())
+                if kill_at and opened >= kill_at[0]:
+                    kill_at.pop(0)
+                    kills += 1
+                    self._kill()
+        if opened < wanted.trades:
+            self._differences.append(f"only {opened} of {wanted.trades} positions were opened in time")
+        self._kill()
+        return kills + min(1, wanted.kills)
+
+    def _pass_time(self, *, by_ppm: int = SWING_PPM // 3) -> None:
+        time.sleep(STEP_S / self._wanted.speed)
+        self._move_prices(by_ppm=by_ppm)
+
+    def _positions(self) -> int:
+        with suppress(LookupError, OSError, *SERVER_ERRORS, DatabaseUnreachableError):
+            return self._state_of_account().positions
+        return 0
+
+    def _meddle(self) -> None:
+        """Let happen what is drawn for the proposals whose time has come, and what lasts begin and end."""
+        if self._state is not None and self._clock_s() >= self._state_ends_s:
+            self._door("DELETE", "faults", {"fault": self._state})
+            self._state = None
+        while self._clock_s() >= FIRST_AFTER_S + self._passed * EVERY_S:
+            self._passed += 1
+            for rule in SUDDEN:
+                if self._strikes():
+                    self._door("POST", "faults", rule)
+            for rule in STATES:
+                if self._strikes() and self._state is None:
+                    self._state, self._state_ends_s = str(rule["fault"]), self._clock_s() + STATE_LASTS_S
+                    self._door("POST", "faults", rule)
+            for act in ACTS:
+                if self._strikes():
+                    self._act(act)
+
+    def _strikes(self) -> bool:
+        return self._chance.randrange(100) < self._wanted.fault_pct
+
+    def _act(self, act: str) -> None:
+        """Let somebody else do something on the account, if there is anything to do it with."""
+        written = self._written(act)
+        if written is None:
+            return
+        with suppress(HTTPError):  # It has just become impossible: nothing is left to close or to cancel.
+            self._door("POST", "acts", written)
+            self._acts[act] += 1
+
+    def _written(self, act: str) -> dict[str, Any] | None:
+        """Return what somebody does, as the door wants it."""
+        chance = self._chance
+        symbol = chance.choice(tuple(SYMBOLS))
+        middle, digits = SYMBOLS[symbol]
+        match act:
+            case "trade_by_hand":
+                return {"act": act, "symbol": symbol, "side": "buy", "volume": f"{200 / middle:.8f}"}
+            case "order_by_hand":
+                terms = {"ordertype": "limit", "type": "buy", "price": f"{middle * 3 / 4:.{digits}f}"}
+                return {"act": act, "symbol": symbol, "volume": f"{100 / middle:.8f}", **terms}
+            case "sell_by_hand":
+                volume = held_by_us(self._books(), SOLD_BY_HAND)
+                sale = {"act": "trade_by_hand", "symbol": SOLD_BY_HAND, "side": "sell", "volume": f"{volume:f}"}
+                return sale if volume > 0 else None
+            case "close_by_hand":
+                symbols = sorted(self._books()["positions"])
+                return {"act": act, "symbol": chance.choice(symbols)} if symbols else None
+            case "cancel_by_hand":
+                orders = [one for one in self._books()["orders"] if one["status"] == "open" and one["cl_ord_id"]]
+                return {"act": act, "txid": chance.choice(orders)["txid"]} if orders else None
+            case "move_funds":
+                return {"act": act, "currency": "USDT", "amount": str(chance.choice((-25, 25)))}
+            case _:
+                return {"act": act} if self._books()["positions"] else None
+
+    # In peace -------------------------------------------------------------------------------------
+
+    def _stand_still(self) -> int:
+        """Let prices stand still until everything that is open is protected; return how many positions that were."""
+        until_s = self._clock_s() + STANDS_STILL_S
+        since_s: dict[str, float] = {}
+        while True:
+            self._pass_time(by_ppm=0)
+            self._keep_running()
+            ours = self._ours()
+            now_s = self._clock_s()
+            since_s = {text: since_s.get(text, now_s) for text in protection(self._books(), ours)}
+            if not since_s or now_s >= until_s:
+                # Proposals that had waited may still be opening positions: what lacks has its time from then on.
+                self._differences += [text for text, began_s in since_s.items() if now_s - began_s > PROTECTED_WITHIN_S]
+                return len(ours.held)
+
+    def _come_to_rest(self) -> None:
+        """Let the engine finish what it has begun, and stop it."""
+        until_s = self._clock_s() + PEACE_MAX_S
+        while self._clock_s() < until_s:
+            self._pass_time()
+            process = self._keep_running()
+            if self._is_at_rest():
+                process.send_signal(signal.SIGTERM)
+                self._note_exit(process.wait(ANSWER_WAIT_S))
+                return
+        self._differences.append("not at rest when the time for it was over")
 
     def _is_at_rest(self) -> bool:
-        with suppress(LookupError, OSError):
-            state = self._look()
-            is_done = state.requests == self._wanted.trades and not state.open_positions and not state.live_orders
+        with suppress(LookupError):
+            state = self._state_of_account()
+            is_done = state.requests == len(self._proposals) and not state.open_positions and not state.live_orders
             return is_done and not self._books()["positions"]
         return False
 
+    def _leave_by_hand(self) -> None:
+        """Let whoever traded by hand take off what rests and sell what they bought: then equity is money alone."""
+        books = self._books()
+        for order in books["orders"]:
+            if order["status"] == "open" and order["cl_ord_id"] is None:
+                self._door("POST", "acts", {"act": "cancel_by_hand", "txid": order["txid"]})
+        pairs = {symbol.partition("/")[0]: symbol for symbol in SYMBOLS}
+        for currency, amount in books["balances"].items():
+            if currency in pairs and Decimal(amount) > 0:
+                sale = {"act": "trade_by_hand", "symbol": pairs[currency], "side": "sell", "volume": amount}
+                self._door("POST", "acts", sale)
+
     # The comparison -------------------------------------------------------------------------------
 
-    def _look(self) -> comparison.State:
-        async def look() -> comparison.State:
+    def _compare(self, initial: Mapping[str, str]) -> tuple[Decimal, Decimal]:
+        """Note every difference between our books and the exchange's; return equity there and here."""
+        books, ours = self._books(), self._ours()
+        report = json.loads((self._directory / "report.json").read_text(encoding="utf-8"))
+        self._differences += agreement(books, ours, initial)
+        there, here = equity(books, ours, initial, report)
+        if there != here:
+            self._differences.append(f"equity is {there} there, and {here} here")
+        # That balances differ by what others did is for the engine no agreement; here it is reckoned with.
+        told = [text for text in report["violations"] if not text.startswith("I6")]
+        self._differences += [f"the engine itself reports: {text}" for text in told]
+        bad = sorted(code for code in self._exits if code not in (0, KILLED))
+        self._differences += [f"the engine ended with exit code {code}" for code in bad]
+        return there, here
+
+    def _state_of_account(self) -> comparison.State:
+        return self._ask(lambda connection: comparison.state(connection, ACCOUNT))
+
+    def _ours(self) -> comparison.Ours:
+        return self._ask(lambda connection: comparison.ours(connection, ACCOUNT))
+
+    def _ask(self, question: Callable[[Connection], Awaitable[T]]) -> T:
+        async def ask() -> T:
             database = await Database.open(None, self._directory / "state")
             connection = await database.connect()
             try:
-                return await comparison.state(connection, ACCOUNT)
+                return await question(connection)
             finally:
                 await disconnect(connection)
                 await database.stop()
 
-        return asyncio.run(look())
-
-    def _compare(self) -> list[str]:
-        """Return every difference between our books and the exchange's."""
-
-        async def ask() -> tuple[list[comparison.SentOrder], list[comparison.BookedTrade], list[comparison.Flow]]:
-            database = await Database.open(None, self._directory / "state")
-            connection = await database.connect()
-            try:
-                return (
-                    await comparison.sent_orders(connection, ACCOUNT),
-                    await comparison.booked_trades(connection, ACCOUNT),
-                    await comparison.flows(connection, ACCOUNT),
-                )
-            finally:
-                await disconnect(connection)
-                await database.stop()
-
-        orders, trades, flows = asyncio.run(ask())
-        books = self._books()
-        return [*_orders(books, orders), *_trades(books, trades), *_money(books, flows, self._initial), *_rest(books)]
-
-
-def _orders(books: Any, ours: list[comparison.SentOrder]) -> Iterator[str]:
-    """No intent has two orders, and each order there is known here by both of its ids."""
-    known = {order.id: order for order in ours}
-    seen = Counter(our_id(order["cl_ord_id"]) for order in books["orders"])
-    yield from (f"intent {id_} has {count} orders" for id_, count in seen.items() if count > 1)
-    for order in books["orders"]:
-        mine = known.get(str(our_id(order["cl_ord_id"])))
-        if mine is None:
-            yield f"order {order['txid']} is not in our books"
-        elif mine.external_id != order["txid"]:
-            yield f"order {mine.id} is {order['txid']} there, and {mine.external_id} here"
-
-
-def _trades(books: Any, ours: list[comparison.BookedTrade]) -> Iterator[str]:
-    """Every trade is booked once, with its volume and its fee."""
-    booked = {trade.trade_id: trade for trade in ours}
-    there = {trade["txid"]: trade for trade in books["trades"]}
-    yield from (f"trade {id_} is booked, and never happened" for id_ in booked.keys() - there.keys())
-    for id_, trade in there.items():
-        mine = booked.get(id_)
-        if mine is None:
-            yield f"trade {id_} is not booked"
-        elif (mine.volume, mine.fee) != (Decimal(trade["vol"]), Decimal(trade["fee"])):
-            yield f"trade {id_}: {trade['vol']} for {trade['fee']} there, {mine.volume} for {mine.fee} here"
-
-
-def _money(books: Any, flows: list[comparison.Flow], initial: Mapping[str, str]) -> Iterator[str]:
-    """What the account has gained is what our fills say: everything is closed, so it is in the balances."""
-    expected = {currency: Decimal(amount) for currency, amount in initial.items()}
-    for flow in flows:
-        base, _slash, quote = flow.symbol.partition("/")
-        expected[base] = expected.get(base, Decimal(0)) + flow.base
-        expected[quote] = expected.get(quote, Decimal(0)) + flow.quote
-    for currency in sorted(expected.keys() | books["balances"].keys()):
-        there = Decimal(books["balances"].get(currency, 0))
-        if there != expected.get(currency, Decimal(0)):
-            yield f"{currency}: {there} there, {expected.get(currency, Decimal(0))} by our fills"
-
-
-def _rest(books: Any) -> Iterator[str]:
-    """Nothing is left open."""
-    yield from (f"order {order['txid']} is open" for order in books["orders"] if order["status"] == "open")
-    yield from (f"a position in {symbol} is open" for symbol in books["positions"])
+        return asyncio.run(ask())
 
 
 def _environment() -> dict[str, str]:

@@ -12,11 +12,14 @@ from typing import Any
 import pytest
 
 from actors.exchange.kraken.links import Answer, Request
+from actors.exchange.kraken.notation import our_id
+from actors.runtime.clock import SteppedClock
 from messages.base import ProposalId
 from messages.exchange import ExchangeAlert
-from messages.orders import ExecutionReported, OrderRole, OrderStatus, OutcomeUnknown
+from messages.orders import ExecutionReported, OrderNotFound, OrderRole, OrderStatus, OutcomeUnknown
 from messages.permits import CallsThrottled
 from messages.positions import CloseReason, PositionStatus
+from tests.scenarios.conftest import with_settings
 from tests.wire.world import CountingWires, WireWorld
 
 BTC = "BTC/USDT"
@@ -355,3 +358,60 @@ def test_an_answer_that_makes_no_sense_is_as_good_as_none(
     assert [alert.kind for alert in world.said(ExchangeAlert)] == ["answer_unreadable"]
     assert is_protected(world, trade)
     assert world.violations() == ()
+
+
+def test_a_question_that_is_never_answered_is_asked_again_while_the_clock_runs(
+    world: WireWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The entry is lost, and so is every answer about it for a while; two readings of a real clock are never equal.
+
+    Found by the soak: what an order became was asked once, and its symbol stayed blocked for as long as the run lasted.
+    """
+
+    def goes_on(clock: SteppedClock) -> int:
+        clock.advance_to(clock._now_us + 1)
+        return clock._now_us
+
+    monkeypatch.setattr(SteppedClock, "now_us", goes_on)
+    world.goes_wrong("request_lost", how="reset", endpoint="AddOrder")
+    world.goes_wrong("internal_error", endpoint="OpenOrders", times=9)
+    trade = world.proposes(BTC, "buy", size=500, stop=98_000)
+    world.passes(minutes=5)
+
+    assert world.position(trade).status is PositionStatus.OPEN
+    assert len(world.sent("AddOrder")) == 3  # The lost one, another, and its stop.
+    assert world.violations() == ()
+
+
+def test_a_search_outlasts_questions_that_are_not_answered() -> None:
+    """Each question of the search fails twice: they are asked again, and not the whole search.
+
+    Found by the soak: with half of the answers missing no search ever came to its end.
+    """
+    with WireWorld(with_settings(rate_limits={"kraken_tier": "none"})) as world:
+        world.price(BTC, 100_000)
+        for endpoint in ("OpenOrders", "ClosedOrders", "TradesHistory"):
+            world.goes_wrong("service_timeout", endpoint=endpoint, times=2)
+        world.goes_wrong("request_lost", how="reset", endpoint="AddOrder")
+        world.proposes(BTC, "buy", size=500, stop=98_000)
+        world.passes(seconds=12)
+
+        assert world.said(OrderNotFound)
+
+
+def test_an_order_of_which_only_the_end_is_told_is_known_by_kraken_s_id_too(world: WireWorld) -> None:
+    """The stop's answer and its beginning are lost, then a person cancels it, and the new line tells of that.
+
+    Found by the soak: the books had an order that Kraken had as well, and could not say which.
+    """
+    world.goes_wrong("internal_error", endpoint="AddOrder", placed=True, skip=1)
+    world.goes_wrong("rest_lag", seconds=60)
+    world.goes_wrong("ws_gap", channel="executions", skip=4, times=2)
+    trade = world.proposes(BTC, "buy", size=500, stop=98_000)
+    world.goes_wrong("ws_drop")
+    world.passes(seconds=5)
+    [resting] = [note for note in world.server.exchange.registry.orders() if note.order.is_open]
+    world.acts("cancel_by_hand", txid=resting.txid)
+
+    ended = next(one for one in world.orders(trade, OrderRole.STOP) if one.id == our_id(resting.cl_ord_id))
+    assert (ended.status, ended.external_id) == (OrderStatus.CANCELLED, resting.txid)

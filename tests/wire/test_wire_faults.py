@@ -312,10 +312,15 @@ def test_every_fault_is_struck_in_these_tests() -> None:
 
 
 def test_the_door_takes_faults(stage: Stage) -> None:
-    rules = [{"fault": "service_busy", "endpoint": "Balance", "times": 2}, {"fault": "ws_gap"}]
+    rules = [{"fault": "service_busy", "name": "busy twice", "endpoint": "Balance", "times": 2}, {"fault": "ws_gap"}]
     assert stage.send("POST", "/mock/faults", rules).json() == {"rules": ["service_busy", "ws_gap"]}
     assert stage.refused("Balance") == "EService:Busy"
-    assert stage.get("/mock/faults") == {"struck": {"service_busy": 1}, "rules": ["service_busy", "ws_gap"]}
+    assert stage.get("/mock/faults") == {
+        "struck": {"service_busy": 1},
+        "struck_by_name": {"busy twice": 1},
+        "rules": ["service_busy", "ws_gap"],
+    }
+    assert stage.send("DELETE", "/mock/faults", {"fault": "service_busy"}).json() == {"rules": ["ws_gap"]}
     assert stage.send("DELETE", "/mock/faults").json() == {"rules": []}
     stage.ask("Balance")
     answer = stage.send("POST", "/mock/faults", {"fault": "nonsense"})

@@ -91,6 +91,7 @@ TABLE: tuple[Meaning, ...] = (
     Meaning("EGeneral:Invalid arguments:volume minimum not met", REFUSED, is_too_small=True, is_off_grid=True),
     Meaning("EGeneral:Invalid arguments:volume", REFUSED, is_too_small=True, is_off_grid=True),
     Meaning("EGeneral:Invalid arguments:price", REFUSED, is_off_grid=True),
+    Meaning("EGeneral:Invalid arguments:deadline", THROTTLED),  # It took too long on its way: too near by now.
     Meaning("EGeneral:Invalid arguments", REFUSED),
     Meaning("EGeneral:Unknown method", REFUSED),
     Meaning("EQuery:Unknown asset pair", REFUSED, is_off_grid=True),

@@ -47,6 +47,8 @@ class Known:
     trigger_quote: Decimal | None = None
     filled_base: Decimal = ZERO
     is_told: bool = False
+    """Whether it has been said that Kraken took it."""
+    is_alerted: bool = False
     """Whether a person has been told that it is somebody else's."""
 
 
@@ -98,7 +100,7 @@ class Executions:
         """Take in what we have placed ourselves."""
         known = self._entry(external_id)
         known.order_id, known.is_ours, known.pair, known.side = order_id, True, pair, side
-        known.is_owner_known = True
+        known.is_owner_known = known.is_told = True
         known.is_margin = is_margin
 
     def note_moved(self, external_id: str, volume_base: Decimal, trigger_quote: Decimal | None) -> None:
@@ -180,7 +182,9 @@ class Executions:
         if not known.is_ours:
             return []
         if kind in ENDS:
-            return [_ended(known, kind, row)]
+            # Its beginning may have been lost, and an end does not say which order of Kraken's it was.
+            beginning = [] if known.is_told else [_accepted(known, external_id, row)]
+            return [*beginning, _ended(known, kind, row)]
         if kind in MOVES:
             return _moved(known, row)
         return []
@@ -207,10 +211,10 @@ class Executions:
 
     def _new(self, known: Known, external_id: ExternalOrderId, row: Mapping[str, Any]) -> list[Event]:
         if known.is_ours:
-            return [OrderAccepted(order_id=known.order_id, external_id=external_id, at_us=moment_us(row["timestamp"]))]
-        if known.is_told:
+            return [_accepted(known, external_id, row)]
+        if known.is_alerted:
             return []
-        known.is_told = True
+        known.is_alerted = True
         where = "an unknown pair" if known.pair is None else known.pair.symbol
         return [ExchangeAlert(kind="external_order", text=f"{external_id} in {where} was not placed by this engine")]
 
@@ -253,6 +257,11 @@ def _ended(known: Known, kind: str, row: Mapping[str, Any]) -> OrderEnded:
         at_us=moment_us(row["timestamp"]),
         filled_base=number(row["cum_qty"]) if "cum_qty" in row else None,
     )
+
+
+def _accepted(known: Known, external_id: ExternalOrderId, row: Mapping[str, Any]) -> OrderAccepted:
+    known.is_told = True
+    return OrderAccepted(order_id=known.order_id, external_id=external_id, at_us=moment_us(row["timestamp"]))
 
 
 def _moved(known: Known, row: Mapping[str, Any]) -> list[Event] | None:

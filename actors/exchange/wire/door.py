@@ -1,7 +1,7 @@
 """The control door, /mock/...: for tests and soaks that run in other processes. Loopback only, and no key.
 
-GET books tells the whole truth, faults or not, and GET tokens every token that was given out. POST faults adds rules;
-POST acts lets somebody else do something.
+GET books tells the whole truth, faults or not, and GET tokens every token that was given out. POST faults adds rules,
+DELETE faults ends them, or those of one fault; POST acts lets somebody else do something.
 """
 
 from __future__ import annotations
@@ -64,14 +64,15 @@ class Door:
             case "GET", "tokens":
                 return {"tokens": self._tokens.given}
             case "GET", "faults":
-                return {"struck": dict(self._faults.struck), "rules": [rule.fault for rule in self._faults.rules]}
+                return self._struck() | {"rules": [rule.fault for rule in self._faults.rules]}
             case "POST", "faults":
                 written = decode(body)
                 self._faults.read_all(written if isinstance(written, list) else [written])
                 return {"rules": [rule.fault for rule in self._faults.rules]}
             case "DELETE", "faults":
-                self._faults.clear()
-                return {"rules": []}
+                written = decode(body) if body else None
+                self._faults.clear(str(written["fault"]) if written else None)
+                return {"rules": [rule.fault for rule in self._faults.rules]}
             case "POST", "acts":
                 written = decode(body)
                 return [self.act(one) for one in (written if isinstance(written, list) else [written])]
@@ -113,8 +114,11 @@ class Door:
                 if (last_quote := exchange.last_quote(pair)) is not None
             },
             "equity": _plain(account.gauge().equity_usd),
-            "struck": dict(self._faults.struck),
+            **self._struck(),
         }
+
+    def _struck(self) -> dict[str, Any]:
+        return {"struck": dict(self._faults.struck), "struck_by_name": dict(self._faults.struck_by_name)}
 
     # Acts -----------------------------------------------------------------------------------------
 

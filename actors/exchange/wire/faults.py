@@ -61,7 +61,7 @@ CONNECTION_FAULTS: Final = frozenset({"ws_drop", "ws_silent"})
 STATES: Final = ("maintenance", "cancel_only", "post_only")
 STANDING: Final = frozenset({*STATES, "rest_lag"})
 HOLD, RESET = "hold", "reset"
-TEXTS: Final = frozenset({"fault", "endpoint", "channel", "text", "how"})
+TEXTS: Final = frozenset({"fault", "name", "endpoint", "channel", "text", "how"})
 FLAGS: Final = frozenset({"placed", "before", "heartbeats"})
 COUNTS: Final = frozenset({"times", "skip", "status"})
 
@@ -75,6 +75,8 @@ class Rule:
     """One thing that goes wrong."""
 
     fault: str
+    name: str = ""
+    """What it is counted by besides, where several rules are of one fault."""
     endpoint: str | None = None
     """Of REST; None for any."""
     channel: str | None = None
@@ -112,6 +114,7 @@ class WireFaults:
         self._chance = random.Random(seed)  # noqa: S311 - misfortune to play with, no secret.
         self.rules: list[Rule] = []
         self.struck: Counter[str] = Counter()
+        self.struck_by_name: Counter[str] = Counter()
         self.on_connections: Callable[[Rule], None] = lambda _rule: None
         """What carries out a rule about the connections that there are."""
         self.on_clear: Callable[[], None] = lambda: None
@@ -171,6 +174,8 @@ class WireFaults:
         """Note that a rule has struck."""
         rule.struck += 1
         self.struck[rule.fault] += 1
+        if rule.name:
+            self.struck_by_name[rule.name] += 1
         if rule.is_over and rule in self.rules:
             self.rules.remove(rule)
 

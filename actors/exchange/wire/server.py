@@ -57,6 +57,7 @@ class WireServer:
         more_keys: tuple[tuple[str, str], ...] = (),
         permissions: frozenset[str] = ALL_PERMISSIONS,
         seed: int = 0,
+        speed: int = 1,
     ) -> None:
         self.exchange = WireExchange(
             instruments=instruments,
@@ -69,6 +70,8 @@ class WireServer:
             liquidation_level_pct=liquidation_level_pct,
         )
         self.key, self.secret = key, secret
+        self._speed = speed
+        """How much faster than the wall the clock runs: heartbeats and what is told from time to time keep pace."""
         self.faults = WireFaults(seed)
         self.exchange.state_of = self.faults.state
         self.tokens = Tokens(seed)
@@ -129,6 +132,6 @@ class WireServer:
         """Let time bring about what it does, and heartbeats."""
         while True:
             for _look in range(LOOKS_PER_S * HEARTBEAT_S):
-                await asyncio.sleep(1 / LOOKS_PER_S)
+                await asyncio.sleep(1 / LOOKS_PER_S / self._speed)
                 self.exchange.now_us()
             self.sockets.beat()

@@ -138,8 +138,8 @@ class Sending(OrderDesk):
         )
         self.emit(query, intent.proposal_id)
         tracked.is_look_up_asked = False
-        tracked.looked_up_at_us = self.now_us
-        overdue = LookUpOverdue(order_id=order_id, sent_at_us=self.now_us)
+        tracked.looked_up_at_us = sent_at_us = self.now_us  # Read once: a real clock has gone on the next time.
+        overdue = LookUpOverdue(order_id=order_id, sent_at_us=sent_at_us)
         self.after(2 * self._settings.deadline_s * MICROSECONDS, overdue, intent.proposal_id)
 
     def _send(self, tracked: Tracked) -> None:
@@ -160,6 +160,7 @@ class Sending(OrderDesk):
 
     def _do_without_permit(self, message: PermitExpired) -> None:
         if message.kind is CallKind.POLL:
+            self._is_poll_set = False
             self._set_poll()
             return
         tracked = self._book.live.get(message.order_id) if message.order_id is not None else None
@@ -214,15 +215,19 @@ class Sending(OrderDesk):
                     ),
                     trade.id,
                 )
-                tracked.amended_at_us = self.now_us
-                overdue = AmendOverdue(order_id=order.id, sent_at_us=self.now_us)
+                tracked.amended_at_us = sent_at_us = self.now_us
+                overdue = AmendOverdue(order_id=order.id, sent_at_us=sent_at_us)
                 self.after(2 * self._settings.deadline_s * MICROSECONDS, overdue, trade.id)
 
     def _poll(self) -> None:
-        self._is_poll_set = False
-        if not self._wants_poll():
+        """Ask when the poll may leave; until it has, no other is set.
+
+        It keeps its place in line, however long that is: one that came anew each time might never have its turn.
+        """
+        self._is_poll_set = self._wants_poll()
+        if not self._is_poll_set:
             return
-        deadline_us = self.now_us + self._settings.poll_s * MICROSECONDS
+        deadline_us = self.now_us + FOREVER_US
         self.emit(
             RequestPermit(kind=CallKind.POLL, priority=CallPriority.QUERY, order_id=None, deadline_us=deadline_us)
         )
@@ -230,6 +235,7 @@ class Sending(OrderDesk):
     def _send_poll(self) -> None:
         """Ask for our orders, and for every trade since: what others do to our positions is told by nobody else."""
         self._polled_at_us = self.now_us
+        self._is_poll_set = False
         ids = tuple(id_ for id_, tracked in self._book.live.items() if tracked.phase is Phase.RESTING)
         self.emit(PollOrders(order_ids=ids, after_trade=self._poll_cursor, since_us=self._poll_since_us))
         self._set_poll()

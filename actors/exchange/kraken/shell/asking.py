@@ -79,6 +79,8 @@ class Asking(Calling):
         self._external_ids: dict[OrderId, ExternalOrderId] = {}
         self._trades_from_us = self.now_us
         """Trades since then may be unknown; older ones have been told."""
+        self._trades_known_us = self.now_us
+        """Trades from then on have been asked for once: no search has to go through all of them again."""
         self._trades_asked_us: int | None = None
         """When trades were last asked for; None before the first time, and when some are known to be missing."""
         self._poll: PollOrders | None = None
@@ -194,7 +196,8 @@ class Asking(Calling):
             # A trade names its order, and an order its client id: the last place where one may be found.
             nameless = wanted.keys() - found.keys() - self._external_ids.keys()
             if nameless:
-                self._trades_from_us = min(self._trades_from_us, since_us)
+                if since_us < self._trades_known_us:
+                    self._trades_from_us = min(self._trades_from_us, since_us)
                 yield from self._tell_trades(besides=nameless)
                 _take(found, wanted, (yield from self._by_name(nameless)))
         return found
@@ -251,12 +254,13 @@ class Asking(Calling):
 
     def _new_trades(self) -> Asked[list[Fill]]:
         """Return the trades that are not known yet, oldest first."""
-        asked_us = self.now_us
-        rows = yield from self._trade_rows(self._trades_from_us)
+        asked_us, from_us = self.now_us, self._trades_from_us
+        rows = yield from self._trade_rows(from_us)
         yield from self._learn_orders(str(row["ordertxid"]) for row in rows.values())
         fills = [fill_of(trade_id, row, self._pairs, _Names(self._executions)) for trade_id, row in rows.items()]
         known = [fill for fill in fills if fill is not None and self._is_whose_known(fill)]
         self._trades_asked_us = asked_us
+        self._trades_known_us = min(self._trades_known_us, from_us)
         self._trades_from_us = asked_us - OVERLAP_US
         new = [fill for fill in known if self._trades.add(fill)]
         return sorted(new, key=lambda fill: (fill.at_us, fill.trade_id))
@@ -367,8 +371,8 @@ class Asking(Calling):
         """Tell a person, once, of each open order that is not ours."""
         for order in (row.order for row in rows if not row.is_ours):
             known = self._executions.known(order.external_id)
-            if known is not None and not known.is_told:
-                known.is_told = True
+            if known is not None and not known.is_alerted:
+                known.is_alerted = True
                 text = f"{order.external_id} in {order.symbol} was not placed by this engine"
                 self.emit(ExchangeAlert(kind="external_order", text=text))
 

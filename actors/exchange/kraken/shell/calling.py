@@ -26,8 +26,10 @@ from messages.base import Command, ProposalId, Symbol
 from messages.lifecycle import ExchangeRefusesUs
 from messages.permits import CallPriority, CallsThrottled, RequestCall, ThrottleScope
 
-TRIES_MAX = 3
-"""How often a question that was too fast is asked."""
+TRIES_MAX = 5
+"""How often a question is asked that was too fast, or was not answered: whoever asked would have to begin anew."""
+AGAIN_AFTER_US = MICROSECONDS
+"""The wait before a question that was not answered is asked again; it grows by as much each time."""
 NONCE_JUMPS_S = (1, 10, 100, 1_000, 10_000)
 """How far the nonces go ahead after each that came too late; after the last one somebody else must be using the key."""
 INVALID_NONCE = "EAPI:Invalid nonce"
@@ -42,6 +44,8 @@ SCOPES = {
 NOT_SENT = Meaning("not sent", Verdict.THROTTLED)
 """Nothing has left us, so the same wish may be made again."""
 NO_SENSE = Meaning("no sense", Verdict.UNKNOWN)
+ASKED_AGAIN = (Verdict.THROTTLED, Verdict.UNKNOWN)
+"""Verdicts after which a question may well be answered the next time: it changes nothing, however often it is asked."""
 
 
 @attrs.frozen(kw_only=True)
@@ -101,7 +105,7 @@ class Answered(Command):
 
 @attrs.frozen(kw_only=True)
 class WaitOver(Command):
-    """A job's pause is over."""
+    """A job's pause is over, its own or before it asks again."""
 
     job: int
 
@@ -155,8 +159,11 @@ class Calling(TypedActor):
             self._send_next()
 
     def _wait_over(self, number: int) -> None:
+        """Let the job go on, or ask its question again."""
         job = self._jobs.get(number)
-        if job is not None:
+        if job is not None and job.ask is not None:
+            self._line_up(job, job.ask)
+        elif job is not None:
             self._advance(job, Reply())
 
     def _send_next(self) -> None:
@@ -193,7 +200,7 @@ class Calling(TypedActor):
         self._send_next()
 
     def _tries_again(self, job: Job, reply: Reply) -> bool:
-        """Say whether the call is made again: only if it is certain that nothing was done."""
+        """Say whether the call is made again: a question, or if it is certain that nothing was done."""
         meaning, ask = reply.meaning, job.ask
         if meaning is None:
             self._late_nonces = 0
@@ -205,9 +212,12 @@ class Calling(TypedActor):
         if meaning.text == INVALID_NONCE and ask is not None:
             return self._nonce_was_late(job, reply)
         job.tries += 1
-        if ask is None or ask.is_wish or meaning.verdict is not Verdict.THROTTLED or job.tries >= TRIES_MAX:
+        if ask is None or ask.is_wish or meaning.verdict not in ASKED_AGAIN or job.tries >= TRIES_MAX:
             return False
-        self._line_up(job, ask)
+        if meaning.verdict is Verdict.THROTTLED and meaning.throttle is not Throttle.NOTHING:
+            self._line_up(job, ask)  # The rate limiter knows how long it has to wait.
+        else:
+            self.after(job.tries * AGAIN_AFTER_US, WaitOver(job=job.number))
         return True
 
     def _nonce_was_late(self, job: Job, reply: Reply) -> bool:
