@@ -287,7 +287,7 @@ FOUND: tuple[Found, ...] = (
         text="No order rests, so the exchange is not asked for trades, and a close by hand is never learnt.",
         swaps=(
             Swap(OrderDesk._wants_poll, "self._book.trades", "self._book.live"),
-            Swap(Reconciling._compare_account, "self._ask_for_trades()", "pass"),
+            Swap(Reconciling._compare_account, "self._poll_at_once()", "pass"),
         ),
         breaks="I6",
         plan=a_story(

@@ -72,6 +72,9 @@ class OrderDesk(RecoveringActor):
         self._reconciled = 0
         self._repaired = 0
         self._is_poll_set = False
+        """A timer will ask for a poll."""
+        self._is_poll_asked = False
+        """A poll waits for its permit."""
         self._poll_cursor: TradeId | None = None
         self._poll_since_us: int | None = None
         self._known_until_us = 0
@@ -207,7 +210,7 @@ class OrderDesk(RecoveringActor):
         self.emit(RecordAlert(events=(event,)), trade.id)
 
     def _set_poll(self) -> None:
-        if not self._is_poll_set and self._wants_poll():
+        if not (self._is_poll_set or self._is_poll_asked) and self._wants_poll():
             self._is_poll_set = True
             self.after(self._settings.poll_s * MICROSECONDS, PollDue(), NO_TRADE)
 

@@ -30,7 +30,6 @@ from messages.exchange import AccountReported, GetAccount
 from messages.journal import ADOPTED, RecordAlert, RecordIntent, RecordStanding, RecoveredState, Standing
 from messages.market import Instrument
 from messages.orders import Fill
-from messages.permits import CallKind, CallPriority, RequestPermit
 from messages.trades import OrderType, Side, TradeProposal
 
 ZERO = Decimal(0)
@@ -90,7 +89,7 @@ class Reconciling(Surveying):
         busy = Busy(self._under_way())
         differing = {one.symbol for one in found if one.what is not What.OTHERS}
         if not all(symbol in busy for symbol in differing):
-            self._ask_for_trades()
+            self._poll_at_once()  # Something was missed, perhaps: a trade would explain it, ours or another's.
         standing = self._suspicions.standing(found, busy, self.now_us)
         for symbol in sorted({one.symbol for one in standing}):
             self._act_on([one for one in standing if one.symbol == symbol], account)
@@ -100,12 +99,6 @@ class Reconciling(Surveying):
         if self._is_comparison_wanted:
             self._is_comparison_wanted = False
             self._tell_comparison(found)
-
-    def _ask_for_trades(self) -> None:
-        """Something was missed, perhaps: a trade would explain it, ours or another's."""
-        deadline_us = self.now_us + self._settings.poll_s * MICROSECONDS
-        permit = RequestPermit(kind=CallKind.POLL, priority=CallPriority.QUERY, order_id=None, deadline_us=deadline_us)
-        self.emit(permit, NO_TRADE)
 
     # What differs ---------------------------------------------------------------------------------
 

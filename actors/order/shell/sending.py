@@ -21,7 +21,7 @@ from actors.order.timers import (
     LookUpOverdue,
 )
 from actors.runtime.clock import MICROSECONDS
-from messages.base import OrderId
+from messages.base import NO_TRADE, OrderId
 from messages.journal import (
     RecordIntent,
 )
@@ -160,7 +160,7 @@ class Sending(OrderDesk):
 
     def _do_without_permit(self, message: PermitExpired) -> None:
         if message.kind is CallKind.POLL:
-            self._is_poll_set = False
+            self._is_poll_asked = False
             self._set_poll()
             return
         tracked = self._book.live.get(message.order_id) if message.order_id is not None else None
@@ -220,22 +220,29 @@ class Sending(OrderDesk):
                 self.after(2 * self._settings.deadline_s * MICROSECONDS, overdue, trade.id)
 
     def _poll(self) -> None:
-        """Ask when the poll may leave; until it has, no other is set.
+        """Poll if there is anything to learn."""
+        self._is_poll_set = False
+        if self._wants_poll():
+            self._poll_at_once()
 
-        It keeps its place in line, however long that is: one that came anew each time might never have its turn.
+    def _poll_at_once(self) -> None:
+        """Ask when the poll may leave, unless one is in line already.
+
+        It keeps its place, however long that is: one that came anew each time might never have its turn.
         """
-        self._is_poll_set = self._wants_poll()
-        if not self._is_poll_set:
+        if self._is_poll_asked:
             return
+        self._is_poll_asked = True
         deadline_us = self.now_us + FOREVER_US
         self.emit(
-            RequestPermit(kind=CallKind.POLL, priority=CallPriority.QUERY, order_id=None, deadline_us=deadline_us)
+            RequestPermit(kind=CallKind.POLL, priority=CallPriority.QUERY, order_id=None, deadline_us=deadline_us),
+            NO_TRADE,
         )
 
     def _send_poll(self) -> None:
         """Ask for our orders, and for every trade since: what others do to our positions is told by nobody else."""
+        self._is_poll_asked = False
         self._polled_at_us = self.now_us
-        self._is_poll_set = False
         ids = tuple(id_ for id_, tracked in self._book.live.items() if tracked.phase is Phase.RESTING)
         self.emit(PollOrders(order_ids=ids, after_trade=self._poll_cursor, since_us=self._poll_since_us))
         self._set_poll()
