@@ -107,8 +107,8 @@ def without_target(stage: Stage, book: BookSummary) -> Iterable[str]:
 def not_as_taken(stage: Stage, book: BookSummary) -> Iterable[str]:
     """Yield the positions whose levels are not those that were taken last, as a person was told.
 
-    A stop that trails has gone its own way since. A start may have found younger ones on the exchange, on its grid:
-    those of a change that a crash has taken from the journal.
+    A stop that trails goes its own way, and a start may take it from the exchange as it is there. A start may also have
+    found younger levels on the exchange, on its grid: those of a change that a crash has taken from the journal.
     """
     taken = _levels_taken(stage)
     execution = stage.plan.settings.execution
@@ -117,7 +117,7 @@ def not_as_taken(stage: Stage, book: BookSummary) -> Iterable[str]:
         named = taken.get(position.proposal_id, {})
         younger = tuple(stage.watch.promises.forgotten_changes(position.proposal_id))
         levels = [("take_profit", position.take_profit_quote, [change.take_profit_quote for change in younger])]
-        if not position.stop_is_trailing:
+        if not position.trailing:
             levels.append(("stop_loss", position.stop_loss_quote, [change.stop_loss_quote for change in younger]))
         for name, value, asked in levels:
             if name in named and not _is_one_of(value, (Decimal(named[name]), *asked), tick_quote):

@@ -142,15 +142,14 @@ class Guarding(Sending):
             self._close(trade, reason)
 
     def _close_position(self, message: ClosePosition) -> None:
-        """Get out; of dust as soon as it has grown to something that can be sold."""
-        trade = self._book.by_position.get(message.position_id)
-        if trade is not None and self._is_dust(trade):
-            trade.close_when_held = message.reason
-        self._close(trade, message.reason)
+        self._close(self._book.by_position.get(message.position_id), message.reason)
 
     def _close(self, trade: Trade | None, reason: CloseReason) -> None:
-        """Begin to get out; every further reason is late."""
-        if trade is None or trade.closing is not None or not trade.held_base or self._is_dust(trade):
+        """Begin to get out, of dust as soon as it has grown to something that can be sold; a further reason is late."""
+        if trade is None or trade.closing is not None or not trade.held_base:
+            return
+        if self._is_dust(trade):
+            trade.close_when_held = reason
             return
         trade.closing = reason
         if reason in (CloseReason.PROTECTION_FAILED, CloseReason.BREAKER):
