@@ -205,8 +205,8 @@ DEFECTS: tuple[Defect, ...] = (
         name="amend believed",
         text="a stop counts as moved when the wish has left, whatever becomes of it",
         where=Sending._send_amend,
-        old="tracked.amended_at_us = self.now_us",
-        new="self._take_levels(tracked, step.volume_base, step.trigger_price_quote)",
+        old="tracked.amended_at_us = sent_at_us = self.now_us",
+        new="sent_at_us = self.now_us; self._take_levels(tracked, step.volume_base, step.trigger_price_quote)",
         breaks=("I3", "I4", "I5", "liveness", "crash-only"),
     ),
     Defect(
@@ -501,9 +501,9 @@ DEFECTS: tuple[Defect, ...] = (
     Defect(
         name="orders that are over forgotten by a crash",
         text="a fill that is told after the end of its order and after a crash is taken for somebody else's",
-        where=OrderActor._recover_order,
+        where=OrderActor._retire_ended,
         old="self._book.retire(tracked)",
-        new="self._book.live.pop(order.id)",
+        new="self._book.live.pop(tracked.order.id)",
         breaks=("I6", "liveness"),
     ),
     Defect(
