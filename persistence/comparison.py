@@ -22,7 +22,7 @@ FROM fills WHERE account = $1 GROUP BY 1
 """
 RESULTS = "SELECT symbol, sum(realized_pnl) AS net FROM positions WHERE account = $1 AND is_over GROUP BY 1"
 HELD = """
-SELECT id::text AS id, symbol, volume, stop_loss IS NOT NULL AS wants_stop
+SELECT id::text AS id, symbol, volume, stop_loss IS NOT NULL AND status = 'OPEN' AS wants_stop
 FROM positions WHERE account = $1 AND NOT is_over
 """
 STATE = """
@@ -71,6 +71,7 @@ class HeldPosition:
     symbol: str
     volume: Decimal
     wants_stop: bool
+    """Whether one was asked for; a position that is being left has none any more."""
 
 
 @attrs.frozen(kw_only=True)

@@ -180,22 +180,40 @@ async def _clock(front_door: FrontDoor, speed: int) -> tuple[PacedClock, int]:
 
     An answer that was long on its way, or had to be asked for again, tells little: then another one is asked for.
     """
+    if speed != 1:
+        return await _fast_clock(front_door, speed), 0
     for _try in range(CLOCK_TRIES_MAX):
         asked_us = wall_us()
-        told = await front_door.ask("/0/public/Time", may_refuse=speed == 1)
+        told = await front_door.ask("/0/public/Time", may_refuse=True)
         now_us = wall_us()
         if told is None:
             break  # Then ours is believed: all that it decides is until when an order may arrive.
-        told_us = instant_us(told["unixtime"])
-        if speed != 1:
-            return PacedClock(told_us, speed), 0
-        ahead_us = told_us - (asked_us + now_us) // 2
+        ahead_us = instant_us(told["unixtime"]) - (asked_us + now_us) // 2
         # It is told in whole seconds: what is less than two is no difference.
         if abs(ahead_us) <= CLOCK_OFF_MAX_S * MICROSECONDS:
             break
         if now_us - asked_us <= ANSWER_LATE_MS * 1_000:
             return PacedClock(now_us, 1), ahead_us
     return PacedClock(wall_us(), 1), 0
+
+
+async def _fast_clock(front_door: FrontDoor, speed: int) -> PacedClock:
+    """Return a clock that goes as fast as the exchange's.
+
+    A moment on the way is seconds of theirs, and would put ours back for the whole run: an answer that took longer is
+    asked for again, and the quickest counts.
+    """
+    quickest: tuple[int, PacedClock] | None = None
+    for _attempt in range(TRIES_MAX):
+        asked_us = wall_us()
+        told_us = instant_us((await front_door.ask("/0/public/Time"))["unixtime"])
+        clock, took_us = PacedClock(told_us, speed), wall_us() - asked_us
+        if quickest is None or took_us < quickest[0]:
+            quickest = took_us, clock
+        if took_us * speed <= CLOCK_OFF_MAX_S * MICROSECONDS // 2:
+            break
+    assert quickest is not None
+    return quickest[1]
 
 
 class FrontDoor:

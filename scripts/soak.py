@@ -66,8 +66,9 @@ TIER = "pro"
 """Looking for orders of unknown fate costs points of the REST counter: a starter's account would do little else."""
 LIMITS_PCT, CLOSES_PCT = 15, 5
 """How many entries have a limit, and how many trades somebody asks to close."""
-PROPOSALS_PER_TRADE = 3
-"""So many proposals are ready for each position that is wanted; when they are used up, the soak has failed."""
+PROPOSALS_PER_TRADE, PROPOSALS_BESIDES = 3, 150
+"""So many proposals are ready for each position that is wanted, and so many for the time that starts take on a busy
+machine; when they are used up, the soak has failed."""
 FIRST_AFTER_S, EVERY_S = 30, 12
 """On the engine's clock: the first trade, and how far they are apart."""
 HOLDING_MAX_S = 600
@@ -284,7 +285,7 @@ cooldowns: {after_win_s: 0, after_loss_s: 0, after_3_losses_s: 0, after_5_losses
         )
 
     def _write_proposals(self, begins_s: int) -> None:
-        numbers = range(self._wanted.trades * PROPOSALS_PER_TRADE)
+        numbers = range(self._wanted.trades * PROPOSALS_PER_TRADE + PROPOSALS_BESIDES)
         for number in numbers:
             self._proposals.append(self._proposal(begins_s + FIRST_AFTER_S + number * EVERY_S))
         self._write(self._proposals, closes=True)
@@ -365,7 +366,7 @@ cooldowns: {after_win_s: 0, after_loss_s: 0, after_3_losses_s: 0, after_5_losses
         """Let the engine trade while everything goes wrong, and kill it; return how often. The last kill ends it."""
         wanted = self._wanted
         kill_at = sorted(self._chance.randrange(1, wanted.trades) for _kill in range(wanted.kills - 1))
-        kills, opened, looked_s = 0, 0, 0.0
+        opened, looked_s = 0, 0.0
         last_s = FIRST_AFTER_S + len(self._proposals) * EVERY_S
         while opened < wanted.trades and self._clock_s() < last_s:
             self._pass_time()
@@ -376,12 +377,15 @@ cooldowns: {after_win_s: 0, after_loss_s: 0, after_3_losses_s: 0, after_5_losses
                 opened = max(opened, self._positions())
                 if kill_at and opened >= kill_at[0]:
                     kill_at.pop(0)
-                    kills += 1
                     self._kill()
         if opened < wanted.trades:
             self._differences.append(f"only {opened} of {wanted.trades} positions were opened in time")
+        for _kill in range(len(kill_at) + min(1, wanted.kills)):
+            self._keep_running()
+            self._pass_time()
+            self._kill()
         self._kill()
-        return kills + min(1, wanted.kills)
+        return self._exits[KILLED]
 
     def _pass_time(self, *, by_ppm: int = SWING_PPM // 3) -> None:
         time.sleep(STEP_S / self._wanted.speed)
@@ -501,8 +505,12 @@ cooldowns: {after_win_s: 0, after_loss_s: 0, after_3_losses_s: 0, after_5_losses
     def _compare(self, initial: Mapping[str, str]) -> tuple[Decimal, Decimal]:
         """Note every difference between our books and the exchange's; return equity there and here."""
         books, ours = self._books(), self._ours()
-        report = json.loads((self._directory / "report.json").read_text(encoding="utf-8"))
         self._differences += agreement(books, ours, initial)
+        try:
+            report = json.loads((self._directory / "report.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            self._differences.append("the engine has left no report")
+            report = {"equity_start": "0", "equity_end": "0", "violations": []}
         there, here = equity(books, ours, initial, report)
         if there != here:
             self._differences.append(f"equity is {there} there, and {here} here")
