@@ -117,7 +117,7 @@ def not_as_taken(stage: Stage, book: BookSummary) -> Iterable[str]:
         named = taken.get(position.proposal_id, {})
         younger = tuple(stage.watch.promises.forgotten_changes(position.proposal_id))
         levels = [("take_profit", position.take_profit_quote, [change.take_profit_quote for change in younger])]
-        if not position.trailing:
+        if not (position.trailing or position.stop_is_trailing):
             levels.append(("stop_loss", position.stop_loss_quote, [change.stop_loss_quote for change in younger]))
         for name, value, asked in levels:
             if name in named and not _is_one_of(value, (Decimal(named[name]), *asked), tick_quote):
